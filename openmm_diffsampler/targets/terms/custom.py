@@ -1,0 +1,203 @@
+"""OpenMM's custom forces as terms: their expressions are parsed, differentiated and compiled by sympy."""
+
+import numpy as np
+
+from .expressions import ExpressionError, parse_expression, symbol
+from .program import compile_program
+from .table import BodyTerm, ComputedValue, EnergyContribution, GBTerm
+from .tabulated import read_tabulated_functions
+
+__all__ = ["CUSTOM_TRANSLATORS", "body_term", "gb_term"]
+
+_VARIABLES = {"distance": ["r"], "angle": ["theta"], "torsion": ["theta"], "position": ["x", "y", "z"]}
+_N_ATOMS = {"distance": 2, "angle": 3, "torsion": 4, "position": 1}
+
+
+def body_term(geometry, atoms, expression, names, parameters, *, source, functions=None, constants=None):
+    """Build a :class:`BodyTerm` from an energy expression in OpenMM's language.
+
+    Arguments:
+        geometry: see :class:`BodyTerm`.
+        atoms: (n_terms, n_atoms) indices.
+        expression: energy in kJ/mol.
+        names, parameters: parameter names and their (n_terms, n_names) values.
+        source: name of the OpenMM force.
+        functions, constants: see :func:`~.expressions.parse_expression`.
+    """
+    variables = _VARIABLES[geometry]
+    energy = parse_expression(expression, [*variables, *names], functions, constants)
+    derivatives = [energy.diff(symbol(v)) for v in variables]
+    if geometry == "distance":
+        derivatives = [derivatives[0] / symbol("r")]
+    atoms = np.asarray(atoms, dtype=np.int64).reshape(-1, _N_ATOMS[geometry])
+    columns = np.asarray(parameters, dtype=float).reshape(len(atoms), len(names)).T
+    program = compile_program([energy, *derivatives], variables, names)
+    return BodyTerm(geometry, atoms, program, dict(zip(names, np.ascontiguousarray(columns), strict=True)), source)
+
+
+def _suffixed(names):
+    return [f"{name}{k}" for k in (1, 2) for name in names]
+
+
+def gb_term(values, energies, parameters, constants, *, source, exclusions=(), functions=None):
+    """Build a :class:`GBTerm` from expressions in OpenMM's language.
+
+    Arguments:
+        values: (name, kind, expression) of each computed value, kind one of ``"single"``, ``"pair"`` (all pairs) and
+            ``"pair without exclusions"``.
+        energies: (kind, expression) of each energy term.
+        parameters: name → (n_atoms,) values.
+        constants, functions: see :func:`~.expressions.parse_expression`.
+        exclusions: atom pairs left out of terms of kind ``"pair without exclusions"``.
+    """
+    names, computed, contributions = list(parameters), [], []
+
+    def compiled(expression, variables, names, derivatives, per_r):
+        parsed = parse_expression(expression, [*variables, *names], functions, constants)
+        slopes = [parsed.diff(symbol(d)) / (symbol(d) if d == per_r else 1) for d in derivatives]
+        return compile_program([parsed, *slopes], variables, names)
+
+    known = []
+    for name, kind, expression in values:
+        pair = kind != "single"
+        if pair and known:
+            raise ExpressionError(f"computed value {name!r} sums over pairs, which only the first one may do")
+        if pair:
+            program = compiled(expression, ["r"], _suffixed(names), ["r"], "r")
+        else:
+            program = compiled(expression, known, names, known, None)
+        computed.append(ComputedValue(name, pair, kind == "pair without exclusions", program, tuple(known)))
+        known.append(name)
+    for kind, expression in energies:
+        pair = kind != "single"
+        if pair:
+            variables = ["r", *_suffixed(known)]
+            program = compiled(expression, variables, _suffixed(names), variables, "r")
+        else:
+            program = compiled(expression, known, names, known, None)
+        contributions.append(EnergyContribution(pair, kind == "pair without exclusions", program, tuple(known)))
+    exclusions = np.asarray(exclusions, dtype=np.int64).reshape(-1, 2)
+    parameters = {name: np.asarray(column, dtype=float) for name, column in parameters.items()}
+    return GBTerm(tuple(computed), tuple(contributions), parameters, exclusions, source)
+
+
+def _globals(force):
+    """Global parameters at their default values."""
+    return {
+        force.getGlobalParameterName(i): force.getGlobalParameterDefaultValue(i)
+        for i in range(force.getNumGlobalParameters())
+    }
+
+
+def _custom_bonded(geometry, count, get, parameter_count, parameter_name):
+    """Translator of a custom force whose rows are (atoms…, parameters)."""
+
+    def translate(force, table):
+        rows = [getattr(force, get)(i) for i in range(getattr(force, count)())]
+        names = [getattr(force, parameter_name)(i) for i in range(getattr(force, parameter_count)())]
+        atoms, parameters = [row[:-1] for row in rows], [row[-1] for row in rows]
+        source = type(force).__name__
+        expression, constants = force.getEnergyFunction(), _globals(force)
+        return [body_term(geometry, atoms, expression, names, parameters, source=source, constants=constants)]
+
+    return translate
+
+
+def _per_particle(force):
+    names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
+    rows = np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())], dtype=float)
+    return dict(zip(names, rows.reshape(force.getNumParticles(), len(names)).T, strict=True))
+
+
+def _exclusions(force):
+    return [force.getExclusionParticles(i) for i in range(force.getNumExclusions())]
+
+
+def _interacting_pairs(force):
+    """(n, 2) pairs i < j of a CustomNonbondedForce after exclusions and interaction groups."""
+    n = force.getNumParticles()
+    interacts = np.zeros((n, n), dtype=bool)
+    for group in range(force.getNumInteractionGroups()):
+        first, second = (list(atoms) for atoms in force.getInteractionGroupParameters(group))
+        interacts[np.ix_(first, second)] = True
+        interacts[np.ix_(second, first)] = True
+    if force.getNumInteractionGroups() == 0:
+        interacts[:] = True
+    for i, j in _exclusions(force):
+        interacts[i, j] = interacts[j, i] = False
+    return np.argwhere(np.triu(interacts, 1))
+
+
+def _evaluated_parameters(force, parameters, functions, constants, table):
+    """Per-particle parameters together with the computed values that a CustomNonbondedForce derives from them."""
+    from ..backends.torch_program import run_on_arrays
+
+    known = dict(parameters)
+    for i in range(force.getNumComputedValues()):
+        name, expression = force.getComputedValueParameters(i)
+        parsed = parse_expression(expression, list(parameters), functions, constants)
+        program = compile_program([parsed], [], list(parameters))
+        known[name] = run_on_arrays(program, parameters, table.tables, force.getNumParticles())[0]
+    return known
+
+
+def _custom_nonbonded(force, table):
+    functions = read_tabulated_functions(force, table.tables)
+    constants = _globals(force)
+    particles = _evaluated_parameters(force, _per_particle(force), functions, constants, table)
+    pairs = _interacting_pairs(force)
+    names = _suffixed(particles)
+    columns = [column[pairs[:, k]] for k in (0, 1) for column in particles.values()]
+    parameters = np.stack(columns, 1) if columns else np.empty((len(pairs), 0))
+    expression = force.getEnergyFunction()
+    source = type(force).__name__
+    return [body_term("distance", pairs, expression, names, parameters, source=source, functions=functions, constants=constants)]
+
+
+def _custom_gb(force, table):
+    kinds = {
+        force.SingleParticle: "single",
+        force.ParticlePair: "pair without exclusions",
+        force.ParticlePairNoExclusions: "pair",
+    }
+    functions = read_tabulated_functions(force, table.tables)
+    values, energies = [], []
+    for i in range(force.getNumComputedValues()):
+        name, expression, kind = force.getComputedValueParameters(i)
+        values.append((name, kinds[kind], expression))
+    for i in range(force.getNumEnergyTerms()):
+        expression, kind = force.getEnergyTermParameters(i)
+        energies.append((kinds[kind], expression))
+    return [
+        gb_term(
+            values,
+            energies,
+            _per_particle(force),
+            _globals(force),
+            source=type(force).__name__,
+            exclusions=_exclusions(force),
+            functions=functions,
+        )
+    ]
+
+
+def _no_cutoff(force):
+    if force.getNonbondedMethod() != type(force).NoCutoff:
+        return f"{type(force).__name__} uses a cutoff or periodic images (supported: NoCutoff)"
+    return None
+
+
+def _bond_like(geometry, noun, row):
+    names = (f"getNum{noun}s", f"get{noun}Parameters", f"getNumPer{row}Parameters", f"getPer{row}ParameterName")
+    return _custom_bonded(geometry, *names)
+
+
+#: Force class name → (check of the settings, translator); a check returns why they are unsupported, or None.
+CUSTOM_TRANSLATORS = {
+    "CustomBondForce": (None, _bond_like("distance", "Bond", "Bond")),
+    "CustomAngleForce": (None, _bond_like("angle", "Angle", "Angle")),
+    "CustomTorsionForce": (None, _bond_like("torsion", "Torsion", "Torsion")),
+    "CustomExternalForce": (None, _bond_like("position", "Particle", "Particle")),
+    "CustomNonbondedForce": (_no_cutoff, _custom_nonbonded),
+    "CustomGBForce": (_no_cutoff, _custom_gb),
+}

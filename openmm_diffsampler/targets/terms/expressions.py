@@ -1,0 +1,259 @@
+"""OpenMM's expression language read into sympy, so that custom forces can be differentiated and compiled.
+
+The grammar is the one of OpenMM's custom forces: ``+ - * / ^``, function calls, and definitions after semicolons
+(``"k*x^2; x=r-r0"``). Functions that sympy would rewrite into forms with other values on their kinks (``step``, ``min``,
+``max``, ``abs``, ``select``, …) are kept as opaque functions with the derivatives that OpenMM gives them.
+"""
+
+import re
+
+import sympy
+
+__all__ = ["ExpressionError", "parse_expression", "symbol"]
+
+
+class ExpressionError(ValueError):
+    """An expression that OpenMM would not accept, or that uses something this package does not support."""
+
+
+def symbol(name):
+    """The sympy symbol that stands for the OpenMM variable or parameter `name`."""
+    return sympy.Symbol(name, real=True)
+
+
+class step(sympy.Function):
+    """1 where x >= 0, else 0; flat everywhere, like OpenMM's."""
+
+    nargs = 1
+
+    def fdiff(self, argindex=1):
+        return sympy.S.Zero
+
+
+class delta(step):
+    """1 where x == 0, else 0."""
+
+
+class floor(step):
+    """Largest whole number not above x."""
+
+
+class ceil(step):
+    """Smallest whole number not below x."""
+
+
+class absolute(sympy.Function):
+    """|x|, with the derivative of OpenMM, 2 step(x) − 1."""
+
+    nargs = 1
+
+    def fdiff(self, argindex=1):
+        return 2 * step(self.args[0]) - 1
+
+
+class select(sympy.Function):
+    """select(c, a, b): a where c is not zero, else b. Derivatives select too, so the other branch cannot leak NaN."""
+
+    nargs = 3
+
+    @classmethod
+    def eval(cls, condition, a, b):
+        return a if a == b else None
+
+    def _eval_derivative(self, s):
+        condition, a, b = self.args
+        return select(condition, a.diff(s), b.diff(s))
+
+
+class minimum(sympy.Function):
+    """min(a, b)."""
+
+    nargs = 2
+
+    def _eval_derivative(self, s):
+        a, b = self.args
+        return select(step(b - a), a.diff(s), b.diff(s))
+
+
+class maximum(sympy.Function):
+    """max(a, b)."""
+
+    nargs = 2
+
+    def _eval_derivative(self, s):
+        a, b = self.args
+        return select(step(a - b), a.diff(s), b.diff(s))
+
+
+_FUNCTIONS = {
+    "sqrt": (1, sympy.sqrt),
+    "exp": (1, sympy.exp),
+    "log": (1, sympy.log),
+    "sin": (1, sympy.sin),
+    "cos": (1, sympy.cos),
+    "tan": (1, sympy.tan),
+    "sec": (1, lambda x: 1 / sympy.cos(x)),
+    "csc": (1, lambda x: 1 / sympy.sin(x)),
+    "cot": (1, lambda x: 1 / sympy.tan(x)),
+    "asin": (1, sympy.asin),
+    "acos": (1, sympy.acos),
+    "atan": (1, sympy.atan),
+    "atan2": (2, sympy.atan2),
+    "sinh": (1, sympy.sinh),
+    "cosh": (1, sympy.cosh),
+    "tanh": (1, sympy.tanh),
+    "erf": (1, sympy.erf),
+    "erfc": (1, sympy.erfc),
+    "square": (1, lambda x: x**2),
+    "cube": (1, lambda x: x**3),
+    "recip": (1, lambda x: 1 / x),
+    "step": (1, step),
+    "delta": (1, delta),
+    "floor": (1, floor),
+    "ceil": (1, ceil),
+    "abs": (1, absolute),
+    "min": (2, minimum),
+    "max": (2, maximum),
+    "select": (3, select),
+}
+
+_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>[-+*/^(),]))")
+
+
+def _tokens(text):
+    position, tokens = 0, []
+    text = text.rstrip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise ExpressionError(f"cannot read {text[position:].strip()!r} in expression {text!r}")
+        tokens.append((match.lastgroup, match.group(match.lastgroup)))
+        position = match.end()
+    return [*tokens, ("end", "")]
+
+
+class _Parser:
+    """Recursive descent over one expression; `lookup` resolves names to sympy expressions."""
+
+    def __init__(self, text, lookup, functions):
+        self.text, self.tokens, self.position = text, _tokens(text), 0
+        self.lookup, self.functions = lookup, functions
+
+    def parse(self):
+        result = self.sum()
+        if self.peek() != "":
+            self.fail(f"unexpected {self.peek()!r}")
+        return result
+
+    def fail(self, why):
+        raise ExpressionError(f"{why} in expression {self.text!r}")
+
+    def peek(self):
+        return self.tokens[self.position][1]
+
+    def take(self, expected=None):
+        kind, value = self.tokens[self.position]
+        if expected is not None and value != expected:
+            self.fail(f"expected {expected!r} but found {value or 'the end'!r}")
+        self.position += 1
+        return kind, value
+
+    def sum(self):
+        result = self.product()
+        while self.peek() in ("+", "-"):
+            result = result + self.product() if self.take()[1] == "+" else result - self.product()
+        return result
+
+    def product(self):
+        result = self.signed()
+        while self.peek() in ("*", "/"):
+            result = result * self.signed() if self.take()[1] == "*" else result / self.signed()
+        return result
+
+    def signed(self):
+        if self.peek() == "-":
+            self.take()
+            return -self.signed()
+        return self.power()
+
+    def power(self):
+        base = self.atom()
+        if self.peek() == "^":
+            self.take()
+            exponent = self.signed()
+            if exponent.is_Float and exponent == int(exponent):
+                exponent = sympy.Integer(int(exponent))
+            return base**exponent
+        return base
+
+    def atom(self):
+        kind, value = self.take()
+        if kind == "number":
+            return sympy.Integer(value) if value.isdigit() else sympy.Float(float(value))
+        if kind == "name":
+            return self.call(value) if self.peek() == "(" else self.lookup(value)
+        if value == "(":
+            result = self.sum()
+            self.take(")")
+            return result
+        return self.fail(f"unexpected {value or 'end'!r}")
+
+    def call(self, name):
+        self.take("(")
+        arguments = [self.sum()]
+        while self.peek() == ",":
+            self.take()
+            arguments.append(self.sum())
+        self.take(")")
+        if name in self.functions:
+            count, function = self.functions[name]
+        elif name in _FUNCTIONS:
+            count, function = _FUNCTIONS[name]
+        else:
+            self.fail(f"unknown function {name!r}")
+        if len(arguments) != count:
+            self.fail(f"{name} takes {count} argument(s), not {len(arguments)},")
+        return function(*arguments)
+
+
+def parse_expression(text, variables, functions=None, constants=None):
+    """Read an OpenMM expression into a sympy expression of the given variables.
+
+    Arguments:
+        text: the expression, with definitions after semicolons.
+        variables: names that stay symbols.
+        functions: tabulated functions, name → (number of arguments, callable on sympy expressions).
+        constants: names that are replaced by numbers (global parameters).
+
+    Raises:
+        ExpressionError: bad syntax, an unknown name or function, a definition that refers to itself.
+
+    Example:
+        >>> parse_expression("0.5*k*x^2; x=r-r0", ["r", "r0"], constants={"k": 2.0})
+        1.0*(r - r0)**2
+    """
+    main, *definitions = text.split(";")
+    bodies = {}
+    for definition in definitions:
+        if not definition.strip():
+            continue
+        name, equals, body = definition.partition("=")
+        if not equals:
+            raise ExpressionError(f"definition {definition.strip()!r} has no '=' in expression {text!r}")
+        bodies[name.strip()] = body
+    known = {name: symbol(name) for name in variables}
+    known.update({name: sympy.Float(float(value)) for name, value in (constants or {}).items()})
+    resolving = []
+
+    def lookup(name):
+        if name in bodies and name not in resolving:
+            resolving.append(name)
+            known[name] = _Parser(bodies.pop(name), lookup, functions or {}).parse()
+            resolving.pop()
+        elif name in resolving:
+            raise ExpressionError(f"{name!r} is defined through itself in expression {text!r}")
+        if name not in known:
+            raise ExpressionError(f"unknown name {name!r} in expression {text!r}; known are {sorted(known)}")
+        return known[name]
+
+    return _Parser(main, lookup, functions or {}).parse()
