@@ -1,0 +1,36 @@
+"""Equilibrium configurations of an OpenMM System, with importance weights, by diffusion-inspired sampling."""
+
+from importlib import import_module
+
+#: Public name → the module that defines it; loaded when first used, so that the import itself stays cheap.
+_HOMES = {
+    "load_system": "targets",
+    "save_system": "targets",
+    "list_systems": "targets",
+    "Target": "targets",
+    "OpenMMTarget": "targets",
+    "GaussianMixture": "targets",
+    "ManyWell": "targets",
+    "DoubleWell": "targets",
+    "LennardJones": "targets",
+    "gmm40": "targets",
+    "DiffusiveGibbs": "mcmc",
+    "HMC": "mcmc",
+    "MALA": "mcmc",
+    "WeightedTrajectory": "analysis",
+    "free_energy_surface": "analysis",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Who evaluates a System: closed forms in torch, or OpenMM contexts."""

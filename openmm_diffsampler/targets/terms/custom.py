@@ -1,13 +1,14 @@
 """OpenMM's custom forces as terms: their expressions are parsed, differentiated and compiled by sympy."""
 
 import numpy as np
+import sympy
 
 from .expressions import ExpressionError, parse_expression, symbol
 from .program import compile_program
 from .table import BodyTerm, ComputedValue, EnergyContribution, GBTerm
 from .tabulated import read_tabulated_functions
 
-__all__ = ["CUSTOM_TRANSLATORS", "body_term", "gb_term"]
+__all__ = ["CUSTOM_TRANSLATORS", "body_term", "gb_term", "global_parameters", "no_cutoff"]
 
 _VARIABLES = {"distance": ["r"], "angle": ["theta"], "torsion": ["theta"], "position": ["x", "y", "z"]}
 _N_ATOMS = {"distance": 2, "angle": 3, "torsion": 4, "position": 1}
@@ -19,20 +20,27 @@ def body_term(geometry, atoms, expression, names, parameters, *, source, functio
     Arguments:
         geometry: see :class:`BodyTerm`.
         atoms: (n_terms, n_atoms) indices.
-        expression: energy in kJ/mol.
+        expression: energy in kJ/mol, as text or already read.
         names, parameters: parameter names and their (n_terms, n_names) values.
         source: name of the OpenMM force.
         functions, constants: see :func:`~.expressions.parse_expression`.
     """
     variables = _VARIABLES[geometry]
-    energy = parse_expression(expression, [*variables, *names], functions, constants)
+    energy = expression
+    if isinstance(expression, str):
+        energy = parse_expression(expression, [*variables, *names], functions, constants)
     derivatives = [energy.diff(symbol(v)) for v in variables]
     if geometry == "distance":
-        derivatives = [derivatives[0] / symbol("r")]
+        derivatives = [per_distance(derivatives[0])]
     atoms = np.asarray(atoms, dtype=np.int64).reshape(-1, _N_ATOMS[geometry])
     columns = np.asarray(parameters, dtype=float).reshape(len(atoms), len(names)).T
     program = compile_program([energy, *derivatives], variables, names)
     return BodyTerm(geometry, atoms, program, dict(zip(names, np.ascontiguousarray(columns), strict=True)), source)
+
+
+def per_distance(derivative):
+    """(dE/dr)/r with common factors of r cancelled, which matters for speed."""
+    return sympy.factor_terms(derivative) / symbol("r")
 
 
 def _suffixed(names):
@@ -50,38 +58,42 @@ def gb_term(values, energies, parameters, constants, *, source, exclusions=(), f
         constants, functions: see :func:`~.expressions.parse_expression`.
         exclusions: atom pairs left out of terms of kind ``"pair without exclusions"``.
     """
-    names, computed, contributions = list(parameters), [], []
+    names, known = list(parameters), []
 
-    def compiled(expression, variables, names, derivatives, per_r):
-        parsed = parse_expression(expression, [*variables, *names], functions, constants)
-        slopes = [parsed.diff(symbol(d)) / (symbol(d) if d == per_r else 1) for d in derivatives]
-        return compile_program([parsed, *slopes], variables, names)
+    def stage(kind, expression):
+        """Whether it is a pair stage, whether exclusions count, the program, and the earlier values it depends on."""
+        pair = kind != "single"
+        ends = (1, 2) if pair else ("",)
+        variables = [f"{name}{k}" for k in ends for name in known]
+        own = [f"{name}{k}" for k in ends for name in names]
+        distance = ["r"] if pair else []
+        energy = parse_expression(expression, [*distance, *variables, *own], functions, constants)
+        depends_on = [name for name in known if any(energy.has(symbol(f"{name}{k}")) for k in ends)]
+        slopes = [per_distance(energy.diff(symbol("r")))] if pair else []
+        slopes += [energy.diff(symbol(f"{name}{k}")) for k in ends for name in depends_on]
+        program = compile_program([energy, *slopes], [*distance, *variables], own)
+        return pair, kind == "pair without exclusions", program, tuple(depends_on)
 
-    known = []
+    computed = []
     for name, kind, expression in values:
-        pair = kind != "single"
-        if pair and known:
+        if kind != "single" and known:
             raise ExpressionError(f"computed value {name!r} sums over pairs, which only the first one may do")
-        if pair:
-            program = compiled(expression, ["r"], _suffixed(names), ["r"], "r")
-        else:
-            program = compiled(expression, known, names, known, None)
-        computed.append(ComputedValue(name, pair, kind == "pair without exclusions", program, tuple(known)))
+        computed.append(ComputedValue(name, *stage(kind, expression)))
         known.append(name)
-    for kind, expression in energies:
-        pair = kind != "single"
-        if pair:
-            variables = ["r", *_suffixed(known)]
-            program = compiled(expression, variables, _suffixed(names), variables, "r")
-        else:
-            program = compiled(expression, known, names, known, None)
-        contributions.append(EnergyContribution(pair, kind == "pair without exclusions", program, tuple(known)))
+    contributions = [EnergyContribution(*stage(kind, expression)) for kind, expression in energies]
     exclusions = np.asarray(exclusions, dtype=np.int64).reshape(-1, 2)
     parameters = {name: np.asarray(column, dtype=float) for name, column in parameters.items()}
     return GBTerm(tuple(computed), tuple(contributions), parameters, exclusions, source)
 
 
-def _globals(force):
+def no_cutoff(force):
+    """Why the non-bonded method of `force` is unsupported, or None."""
+    if force.getNonbondedMethod() != type(force).NoCutoff:
+        return f"{type(force).__name__} uses a cutoff or periodic images (supported: NoCutoff)"
+    return None
+
+
+def global_parameters(force):
     """Global parameters at their default values."""
     return {
         force.getGlobalParameterName(i): force.getGlobalParameterDefaultValue(i)
@@ -97,7 +109,7 @@ def _custom_bonded(geometry, count, get, parameter_count, parameter_name):
         names = [getattr(force, parameter_name)(i) for i in range(getattr(force, parameter_count)())]
         atoms, parameters = [row[:-1] for row in rows], [row[-1] for row in rows]
         source = type(force).__name__
-        expression, constants = force.getEnergyFunction(), _globals(force)
+        expression, constants = force.getEnergyFunction(), global_parameters(force)
         return [body_term(geometry, atoms, expression, names, parameters, source=source, constants=constants)]
 
     return translate
@@ -128,30 +140,30 @@ def _interacting_pairs(force):
     return np.argwhere(np.triu(interacts, 1))
 
 
-def _evaluated_parameters(force, parameters, functions, constants, table):
-    """Per-particle parameters together with the computed values that a CustomNonbondedForce derives from them."""
-    from ..backends.torch_program import run_on_arrays
-
-    known = dict(parameters)
+def _computed_values(force, names, functions, constants):
+    """Computed values of a CustomNonbondedForce as expressions of the parameters of particle 1 and of particle 2."""
+    definitions = {}
     for i in range(force.getNumComputedValues()):
-        name, expression = force.getComputedValueParameters(i)
-        parsed = parse_expression(expression, list(parameters), functions, constants)
-        program = compile_program([parsed], [], list(parameters))
-        known[name] = run_on_arrays(program, parameters, table.tables, force.getNumParticles())[0]
-    return known
+        value, expression = force.getComputedValueParameters(i)
+        parsed = parse_expression(expression, names, functions, constants)
+        for k in (1, 2):
+            own = {symbol(name): symbol(f"{name}{k}") for name in names}
+            definitions[f"{value}{k}"] = parsed.subs(own, simultaneous=True)
+    return definitions
 
 
 def _custom_nonbonded(force, table):
     functions = read_tabulated_functions(force, table.tables)
-    constants = _globals(force)
-    particles = _evaluated_parameters(force, _per_particle(force), functions, constants, table)
-    pairs = _interacting_pairs(force)
+    constants = global_parameters(force)
+    particles = _per_particle(force)
+    definitions = _computed_values(force, list(particles), functions, constants)
     names = _suffixed(particles)
+    energy = parse_expression(force.getEnergyFunction(), ["r", *names, *definitions], functions, constants)
+    energy = energy.subs({symbol(name): value for name, value in definitions.items()}, simultaneous=True)
+    pairs = _interacting_pairs(force)
     columns = [column[pairs[:, k]] for k in (0, 1) for column in particles.values()]
     parameters = np.stack(columns, 1) if columns else np.empty((len(pairs), 0))
-    expression = force.getEnergyFunction()
-    source = type(force).__name__
-    return [body_term("distance", pairs, expression, names, parameters, source=source, functions=functions, constants=constants)]
+    return [body_term("distance", pairs, energy, names, parameters, source=type(force).__name__)]
 
 
 def _custom_gb(force, table):
@@ -173,18 +185,12 @@ def _custom_gb(force, table):
             values,
             energies,
             _per_particle(force),
-            _globals(force),
+            global_parameters(force),
             source=type(force).__name__,
             exclusions=_exclusions(force),
             functions=functions,
         )
     ]
-
-
-def _no_cutoff(force):
-    if force.getNonbondedMethod() != type(force).NoCutoff:
-        return f"{type(force).__name__} uses a cutoff or periodic images (supported: NoCutoff)"
-    return None
 
 
 def _bond_like(geometry, noun, row):
@@ -198,6 +204,6 @@ CUSTOM_TRANSLATORS = {
     "CustomAngleForce": (None, _bond_like("angle", "Angle", "Angle")),
     "CustomTorsionForce": (None, _bond_like("torsion", "Torsion", "Torsion")),
     "CustomExternalForce": (None, _bond_like("position", "Particle", "Particle")),
-    "CustomNonbondedForce": (_no_cutoff, _custom_nonbonded),
-    "CustomGBForce": (_no_cutoff, _custom_gb),
+    "CustomNonbondedForce": (no_cutoff, _custom_nonbonded),
+    "CustomGBForce": (no_cutoff, _custom_gb),
 }

@@ -5,7 +5,7 @@ from math import pi
 import numpy as np
 from openmm import unit
 
-from .custom import body_term, gb_term
+from .custom import body_term, gb_term, global_parameters, no_cutoff
 from .table import MapTerm
 
 __all__ = ["STANDARD_TRANSLATORS"]
@@ -86,10 +86,7 @@ def _triangular_index(i, j, n):
 
 
 def _nonbonded(force, table):
-    defaults = {
-        force.getGlobalParameterName(i): force.getGlobalParameterDefaultValue(i)
-        for i in range(force.getNumGlobalParameters())
-    }
+    defaults = global_parameters(force)
     particles = np.array([_plain(force.getParticleParameters(i)) for i in range(force.getNumParticles())], dtype=float)
     particles = particles.reshape(-1, 3)
     for i in range(force.getNumParticleParameterOffsets()):
@@ -137,12 +134,6 @@ def _gbsa_obc(force, table):
     return [gb_term(values, energies, parameters, constants, source="GBSAOBCForce")]
 
 
-def _no_cutoff(force):
-    if force.getNonbondedMethod() != type(force).NoCutoff:
-        return f"{type(force).__name__} uses a cutoff or periodic images (supported: NoCutoff)"
-    return None
-
-
 #: Force class name → (check of supported settings, translator). A check returns why it is unsupported, or None.
 STANDARD_TRANSLATORS = {
     "HarmonicBondForce": (None, _harmonic_bond),
@@ -150,6 +141,6 @@ STANDARD_TRANSLATORS = {
     "PeriodicTorsionForce": (None, _periodic_torsion),
     "RBTorsionForce": (None, _rb_torsion),
     "CMAPTorsionForce": (None, _cmap),
-    "NonbondedForce": (_no_cutoff, _nonbonded),
-    "GBSAOBCForce": (_no_cutoff, _gbsa_obc),
+    "NonbondedForce": (no_cutoff, _nonbonded),
+    "GBSAOBCForce": (no_cutoff, _gbsa_obc),
 }

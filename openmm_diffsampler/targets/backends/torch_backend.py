@@ -1,0 +1,128 @@
+"""A table of terms executed in torch: closed-form energies and forces of a batch, on CPU or CUDA."""
+
+import numpy as np
+import torch
+
+from .torch_geometry import Angles, Distances, Positions, Torsions
+from .torch_terms import BodyExecutor, GBExecutor, MapExecutor
+
+__all__ = ["TorchBackend"]
+
+_GEOMETRIES = {"distance": Distances, "angle": Angles, "torsion": Torsions, "position": Positions}
+
+#: Configurations per chunk on a CPU are chosen so that one quantity of all pairs takes about this many bytes, which
+#: keeps the temporaries in cache.
+_CHUNK_BYTES = 250_000
+
+
+def _canonical(atoms):
+    """Atom tuples in the direction that all terms share: first atom below last (inner ones where those are equal)."""
+    atoms = np.asarray(atoms)
+    if atoms.shape[1] == 1:
+        return atoms
+    backwards = atoms[:, 0] > atoms[:, -1]
+    if atoms.shape[1] == 4:
+        backwards |= (atoms[:, 0] == atoms[:, -1]) & (atoms[:, 1] > atoms[:, 2])
+    return np.where(backwards[:, None], atoms[:, ::-1], atoms)
+
+
+class _Tuples:
+    """The distinct atom tuples of one geometry; each term finds its own among them, in one piece where possible."""
+
+    def __init__(self, requests, n_atoms):
+        self.weights = n_atoms ** np.arange(requests[0].shape[1])[::-1]
+        codes = np.empty(0, dtype=np.int64)
+        for atoms in sorted(requests, key=len):  # small sets first: each larger one adds its rest behind them
+            own, order = np.unique(self._codes(atoms), return_index=True)
+            own = own[np.argsort(order)]
+            codes = np.concatenate([codes, own[~np.isin(own, codes)]])
+        self.codes, self.sorter = codes, np.argsort(codes)
+        self.atoms = codes[:, None] // self.weights % n_atoms
+
+    def _codes(self, atoms):
+        return _canonical(atoms) @ self.weights
+
+    def rows(self, atoms):
+        return self.sorter[np.searchsorted(self.codes, self._codes(atoms), sorter=self.sorter)]
+
+
+class TorchBackend:
+    """Energies and forces of a :class:`~..terms.table.TermTable` in closed form.
+
+    Arguments:
+        table: the terms.
+        dtype, device: of the evaluation.
+
+    Energies are in kJ/mol, forces in kJ/mol/nm.
+    """
+
+    def __init__(self, table, *, dtype=torch.float64, device="cpu"):
+        self.n_atoms, self.dtype, self.device = table.n_atoms, dtype, torch.device(device)
+        kwargs = {"dtype": dtype, "device": self.device}
+        requests = {}
+        for term in table.terms:
+            for geometry, atoms in _uses(term, table.n_atoms):
+                requests.setdefault(geometry, []).append(atoms)
+        tuples = {geometry: _Tuples(atoms, table.n_atoms) for geometry, atoms in requests.items()}
+        self.geometries = {
+            geometry: _GEOMETRIES[geometry](torch.as_tensor(t.atoms), table.n_atoms, **kwargs)
+            for geometry, t in tuples.items()
+        }
+        self.sizes = {geometry: len(t.codes) for geometry, t in tuples.items()}
+        self.executors = {geometry: [] for geometry in tuples}
+        for term in table.terms:
+            geometry, executor = self._executor(term, table, tuples, kwargs)
+            self.executors[geometry].append(executor)
+        width = max(self.sizes.values(), default=1) * torch.finfo(dtype).bits // 8
+        self.chunk = max(1, _CHUNK_BYTES // width) if self.device.type == "cpu" else max(1, 2**30 // (64 * width))
+
+    def _executor(self, term, table, tuples, kwargs):
+        uses = [(geometry, tuples[geometry].rows(atoms)) for geometry, atoms in _uses(term, table.n_atoms)]
+        geometry, rows = uses[0]
+        if hasattr(term, "values"):
+            return geometry, GBExecutor(term, tuples[geometry].atoms, table.n_atoms, table.tables, **kwargs)
+        if hasattr(term, "coefficients"):
+            return geometry, MapExecutor(term, rows, uses[1][1], self.sizes[geometry], **kwargs)
+        return geometry, BodyExecutor(term, rows, self.sizes[geometry], table.tables, **kwargs)
+
+    def _evaluate(self, x):
+        """Energy (n,) and gradient (n, n_atoms, 3) of one chunk; differentiable by autograd."""
+        positions = x.permute(1, 2, 0).contiguous()
+        energy, gradient = positions.new_zeros(len(x)), torch.zeros_like(positions)
+        for name, geometry in self.geometries.items():
+            quantity, cache = geometry.values(positions)
+            slope = torch.zeros_like(quantity)
+            for executor in self.executors[name]:
+                energy = energy + executor(quantity, slope)
+            gradient = gradient + geometry.gradient(cache, slope)
+        return energy, gradient.permute(2, 0, 1)
+
+    def energy_and_forces(self, x):
+        """Energies (n,) and forces (n, n_atoms, 3) of positions (n, n_atoms, 3)."""
+        energy, forces = x.new_empty(len(x)), torch.empty_like(x)
+        with torch.no_grad():
+            for start in range(0, len(x), self.chunk):
+                rows = slice(start, start + self.chunk)
+                energy[rows], gradient = self._evaluate(x[rows])
+                torch.neg(gradient, out=forces[rows])
+        return energy, forces
+
+    def force_vjp(self, x, v):
+        """vᵀ ∂F/∂x (n, n_atoms, 3) for vectors v of the same shape."""
+        product = torch.empty_like(x)
+        for start in range(0, len(x), self.chunk):
+            rows = slice(start, start + self.chunk)
+            with torch.enable_grad():
+                chunk = x[rows].detach().requires_grad_()
+                gradient = self._evaluate(chunk)[1]
+                product[rows] = -torch.autograd.grad(gradient, chunk, v[rows])[0]
+        return product
+
+
+def _uses(term, n_atoms):
+    """The (geometry, atom tuples) that a term reads."""
+    if hasattr(term, "values"):
+        return [("distance", np.stack(np.triu_indices(n_atoms, 1), 1))]
+    if hasattr(term, "coefficients"):
+        return [("torsion", term.atoms[:, :4]), ("torsion", term.atoms[:, 4:])]
+    return [(term.geometry, term.atoms)]

@@ -1,0 +1,193 @@
+"""The Boltzmann density of an OpenMM System as a target for torch samplers."""
+
+import logging
+import os
+import time
+
+import numpy as np
+import openmm
+import torch
+from openmm import unit
+
+from .backends.openmm_backend import OpenMMBackend, fastest_platform
+from .backends.torch_backend import TorchBackend
+from .base import Target
+from .system_checks import generic_positions, positions_array, require_samplable
+from .terms.translate import UnsupportedForceError, translate_system
+from .units import require_temperature, thermal_energy
+
+__all__ = ["BACKENDS", "BackendMismatchError", "OpenMMTarget"]
+
+_log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "torch", "openmm")
+
+#: Up to this many atoms the closed forms in torch are the faster backend everywhere it was measured.
+_SMALL = 200
+
+
+class BackendMismatchError(RuntimeError):
+    """A backend disagrees with OpenMM's Reference platform about energies or forces of this System."""
+
+
+class OpenMMTarget(Target):
+    r"""p(x) ∝ exp(−E(x)/kT) for the potential energy E of an OpenMM System.
+
+    At construction, energies and forces of the backend are compared with OpenMM's Reference platform on perturbed
+    positions; disagreement raises.
+
+    Arguments:
+        system: openmm System without constraints, virtual sites, massless particles and barostat.
+        temperature: openmm Quantity.
+        topology: openmm.app or mdtraj Topology of the atoms; trajectories need it.
+        backend: ``"torch"``: closed-form energies and forces, for the forces listed in docs/supported-forces.md.
+            ``"openmm"``: a pool of contexts, for every force; second derivatives by finite differences of forces.
+            ``"auto"``: the faster one that supports the System; :attr:`backend` and :attr:`backend_reason` tell which
+            and why.
+        positions: a configuration, Quantity or nm, (n_atoms, 3), around which the backend is checked and timed. Without
+            it one is made by minimisation from random positions.
+        name: how reports call the density.
+        dtype: precision of the evaluation. torch.float32 is about twice as fast in backend "torch".
+        device: where backend "torch" evaluates, "cpu" or "cuda".
+        platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
+            trial), how many contexts share a batch (default: one a CPU core; one on GPU platforms) and their properties.
+
+    Raises:
+        TypeError: `system` is no System, or the temperature has no unit.
+        ValueError: something in the System cannot be sampled here, an unknown backend, or atom counts that differ.
+        UnsupportedForceError: backend "torch" was asked for and a force has no closed form.
+        BackendMismatchError: energies or forces differ from the Reference platform.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> molecule = load_system("alanine-dipeptide")
+        >>> target = OpenMMTarget(molecule.system, molecule.temperature, positions=molecule.positions)
+        >>> x = torch.as_tensor(molecule.positions.value_in_unit(unit.nanometer)).repeat(5, 1, 1)
+        >>> u, score = target.reduced_potential_and_score(x)
+        >>> u.shape, score.shape, target.n_evaluations, target.backend
+        (torch.Size([5]), torch.Size([5, 22, 3]), 5, 'torch')
+    """
+
+    def __init__(
+        self,
+        system,
+        temperature,
+        topology=None,
+        backend="auto",
+        *,
+        positions=None,
+        name="molecule",
+        dtype=torch.float64,
+        device="cpu",
+        platform=None,
+        n_contexts=None,
+        platform_properties=None,
+    ):
+        require_samplable(system)
+        if backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}; supported are {', '.join(map(repr, BACKENDS))}")
+        n_atoms = system.getNumParticles()
+        super().__init__((n_atoms, 3), name=name, dtype=dtype, device=device)
+        self.temperature = require_temperature(temperature)
+        self.system, self.topology = system, _mdtraj_topology(topology, n_atoms)
+        self._beta = 1 / thermal_energy(temperature)
+        reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
+        start = generic_positions(system) if positions is None else positions_array(positions, n_atoms)
+        noise = np.random.default_rng(0).normal(scale=0.003, size=(4, n_atoms, 3))
+        nearby = torch.as_tensor(start + noise)
+        exact = reference.energy_and_forces(nearby)
+        if not all(t.isfinite().all() for t in exact):
+            raise ValueError("the energy near the given positions is not finite; give positions without overlapping atoms")
+        self.translation_invariant = _is_translation_invariant(reference, nearby, exact)
+        self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
+        self._choose(backend, nearby)
+        self._compare(nearby, exact)
+        _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
+
+    def _choose(self, backend, nearby):
+        """Set the evaluator, `backend` and `backend_reason`."""
+        closed_form = None
+        if backend != "openmm":
+            try:
+                closed_form = TorchBackend(translate_system(self.system), dtype=self.dtype, device=self.device)
+                reason = "closed forms exist for every force and are the faster way for a system of this size"
+            except UnsupportedForceError as error:
+                if backend == "torch":
+                    raise
+                reason = f"since there is no closed form in torch: {error}"
+        if backend != "auto":
+            reason = "as asked for"
+        if closed_form is None or (backend == "auto" and self._n_atoms > _SMALL and self.device.type == "cpu"):
+            by_openmm = self._openmm_backend(nearby[0].numpy())
+            if closed_form is not None:
+                rates = [_rate(candidate, nearby.to(self.dtype)) for candidate in (closed_form, by_openmm)]
+                reason = f"measured {rates[0]:.3g} evaluations/s in torch and {rates[1]:.3g} by OpenMM"
+            if closed_form is None or rates[1] > rates[0]:
+                self._evaluator, self.backend = by_openmm, "openmm"
+                self.backend_reason = f"{reason} ({by_openmm.platform} platform, {len(by_openmm.contexts)} contexts)"
+                return
+        self._evaluator, self.backend, self.backend_reason = closed_form, "torch", reason
+
+    @property
+    def _n_atoms(self):
+        return self.event_shape[0]
+
+    def _openmm_backend(self, positions):
+        options = dict(self._options)
+        options["platform"] = options["platform"] or fastest_platform(self.system, positions)
+        on_cpu = options["platform"] in ("Reference", "CPU")
+        options["n_contexts"] = options["n_contexts"] or (os.cpu_count() if on_cpu else 1)
+        return OpenMMBackend(self.system, dtype=self.dtype, device=self.device, **options)
+
+    def _compare(self, nearby, exact):
+        energy, forces = (t.double().cpu() for t in self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype)))
+        double = self.dtype == torch.float64 and getattr(self._evaluator, "step", 1e-6) < 1e-4
+        tolerance = 1e-8 if double else 2e-3
+        size = exact[1].flatten(1).norm(dim=1)
+        by_force = (forces - exact[1]).flatten(1).norm(dim=1) / size.clamp(min=1e-3)
+        by_energy = (energy - exact[0]).abs() / (exact[0].abs() + size).clamp(min=1e-3)
+        for what, error in (("forces", by_force), ("energies", by_energy)):
+            if not (error <= tolerance).all():
+                raise BackendMismatchError(
+                    f"{what} of backend {self.backend!r} differ from OpenMM's Reference platform by {error.max():.1e} "
+                    f"(relative; {tolerance:.0e} is allowed); use backend='openmm' with platform='Reference'"
+                )
+
+    def _evaluate(self, x):
+        energy, forces = self._evaluator.energy_and_forces(x)
+        return energy * self._beta, forces * self._beta
+
+    def _score_vjp(self, x, v):
+        return self._evaluator.force_vjp(x, v) * self._beta
+
+
+def _mdtraj_topology(topology, n_atoms):
+    if topology is None:
+        return None
+    import mdtraj
+
+    if isinstance(topology, openmm.app.Topology):
+        topology = mdtraj.Topology.from_openmm(topology)
+    if not isinstance(topology, mdtraj.Topology):
+        raise TypeError(f"topology is a {type(topology).__name__}; give an openmm.app or mdtraj Topology")
+    if topology.n_atoms != n_atoms:
+        raise ValueError(f"the topology has {topology.n_atoms} atoms and the System {n_atoms} particles")
+    return topology
+
+
+def _is_translation_invariant(reference, nearby, exact):
+    """Whether moving everything leaves the energy as it is, to rounding."""
+    shift = torch.tensor([0.31, -0.23, 0.17], dtype=torch.float64)
+    moved = reference.energy_and_forces(nearby + shift)[0]
+    scale = exact[0].abs() + exact[1].flatten(1).norm(dim=1) + 1e-3
+    return bool(((moved - exact[0]).abs() <= 1e-9 * scale).all())
+
+
+def _rate(backend, x, seconds=1.0):
+    """Evaluations per second on the batch `x`, after one call to warm up."""
+    backend.energy_and_forces(x)
+    start, n = time.perf_counter(), 0
+    while n == 0 or time.perf_counter() - start < seconds:
+        backend.energy_and_forces(x)
+        n += len(x)
+    return n / (time.perf_counter() - start)

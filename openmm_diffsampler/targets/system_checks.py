@@ -1,0 +1,73 @@
+"""What a System must be like to be sampled here, and a configuration of it to try things on."""
+
+import numpy as np
+import openmm
+from openmm import unit
+
+__all__ = ["generic_positions", "positions_array", "require_samplable"]
+
+
+def require_samplable(system):
+    """Raise unless every coordinate of `system` is free and its energy alone defines the density.
+
+    Raises:
+        TypeError: not an openmm System.
+        ValueError: no particles, constraints, virtual sites, massless particles or a barostat, each with what to do.
+    """
+    if not isinstance(system, openmm.System):
+        raise TypeError(f"system is a {type(system).__name__}; give an openmm.System (createSystem makes one)")
+    n = system.getNumParticles()
+    if n == 0:
+        raise ValueError("the System has no particles")
+    if system.getNumConstraints():
+        raise ValueError(
+            f"the System has {system.getNumConstraints()} constraints, which leave no density over all coordinates; "
+            "build it with createSystem(..., constraints=None, rigidWater=False)"
+        )
+    sites = [i for i in range(n) if system.isVirtualSite(i)]
+    if sites:
+        raise ValueError(f"particles {_listed(sites)} are virtual sites, which are not coordinates; use a model without")
+    massless = [i for i in range(n) if system.getParticleMass(i)._value == 0]
+    if massless:
+        raise ValueError(
+            f"particles {_listed(massless)} have mass zero, which OpenMM holds fixed and this target would move; "
+            "give them a mass, or restrain them by a CustomExternalForce"
+        )
+    for force in system.getForces():
+        if "Barostat" in type(force).__name__:
+            raise ValueError(
+                f"the System has a {type(force).__name__}, and a target is a density at constant volume; "
+                "remove it with system.removeForce(...)"
+            )
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+
+
+def positions_array(positions, n_atoms):
+    """Positions, a Quantity or nm, as a float64 array (n_atoms, 3)."""
+    if unit.is_quantity(positions):
+        positions = positions.value_in_unit(unit.nanometer)
+    array = np.array([tuple(p) for p in positions], dtype=float)
+    if array.shape != (n_atoms, 3):
+        raise ValueError(f"positions have shape {array.shape} and the System {n_atoms} particles")
+    if not np.isfinite(array).all():
+        raise ValueError("positions hold NaN or infinite coordinates")
+    return array
+
+
+def generic_positions(system):
+    """Some configuration (n_atoms, 3) of finite energy in nm, by minimisation from random positions."""
+    n = system.getNumParticles()
+    start = np.random.default_rng(0).normal(scale=0.2 * n ** (1 / 3), size=(n, 3))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context.setPositions(start)
+    try:
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
+        found = context.getState(getPositions=True).getPositions(asNumpy=True)._value
+    except openmm.OpenMMException:
+        found = np.full((n, 3), np.nan)
+    if not np.isfinite(found).all():
+        raise ValueError("no configuration of finite energy was found from random positions; give positions=...")
+    return np.array(found)

@@ -1,0 +1,35 @@
+"""Packaging; the built-in systems of the checkout travel in the wheel as openmm_diffsampler/_systems."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="openmm_diffsampler",
+    version="0.1.0",
+    description="Equilibrium configurations of OpenMM systems by diffusion-inspired sampling",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    packages=[*find_packages(include=["openmm_diffsampler", "openmm_diffsampler.*"]), "openmm_diffsampler._systems"],
+    package_dir={"openmm_diffsampler._systems": "systems"},
+    package_data={"openmm_diffsampler._systems": ["*/system.yaml", "*/system.xml", "*/topology.pdb"]},
+    install_requires=[
+        "openmm>=8.1",
+        "openmmtools>=0.24",
+        "torch>=2.4",
+        "mdtraj>=1.10",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "sympy>=1.12",
+        "matplotlib>=3.8",
+        "pyyaml>=6",
+        "rich>=13",
+        "safetensors>=0.4",
+        "typer>=0.12",
+    ],
+    extras_require={"h5": ["tables>=3.9"], "test": ["pytest>=8", "ruff"]},
+    entry_points={"console_scripts": ["openmm-diffsampler = openmm_diffsampler.cli:app"]},
+)
