@@ -15,6 +15,7 @@ from .free_energy import (
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
 from .report import write_report
+from .results import surface_torsions, write_results
 from .weighted_trajectory import Estimate, WeightedTrajectory
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "plot_energy_histogram",
     "plot_free_energy_surface",
     "r_hat",
+    "surface_torsions",
     "torsion_angles",
     "write_report",
+    "write_results",
 ]

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-__all__ = ["default_observables", "rotatable_torsions"]
+from openmm_diffsampler.coordinates import rotatable_torsions
+
+__all__ = ["default_observables"]
 
 
 def default_observables(wt):
@@ -10,7 +12,7 @@ def default_observables(wt):
 
     - ``"energy"``: the reduced potential in kT, where the trajectory has it;
     - a molecule with backbone torsions: cos and sin of every φ and ψ (``"cos phi"``, or ``"cos phi:2"`` of several);
-    - another molecule with bonds: cos and sin of one torsion a rotatable bond (:func:`rotatable_torsions`);
+    - another molecule with bonds: cos and sin of one torsion a rotatable bond (:func:`~openmm_diffsampler.coordinates.rotatable_torsions`);
     - other particles (event shape ``(n, 2)`` or ``(n, 3)``): the radius of gyration in nm;
     - densities without particles: every coordinate.
 
@@ -45,53 +47,6 @@ def default_observables(wt):
         centred = x - x.mean(1, keepdims=True)
         return {"radius of gyration": np.sqrt((centred**2).sum(2).mean(1))} | energy
     return {f"coordinate {i}": column for i, column in enumerate(x.reshape(len(x), -1).T)} | energy
-
-
-def rotatable_torsions(topology):
-    """One torsion (four atom indices) for each bond that is in no ring and has a further neighbour at both ends.
-
-    The outer atoms are heavy where there is a choice, and the lowest indices among those.
-
-    Arguments:
-        topology: an mdtraj Topology with bonds.
-
-    Returns:
-        list of tuples of four atom indices.
-
-    Example:
-        >>> import mdtraj as md
-        >>> top = md.Topology()
-        >>> residue = top.add_residue("BUT", top.add_chain())
-        >>> atoms = [top.add_atom(f"C{i}", md.element.carbon, residue) for i in range(4)]
-        >>> for a, b in zip(atoms, atoms[1:]):
-        ...     top.add_bond(a, b)
-        >>> rotatable_torsions(top)
-        [(0, 1, 2, 3)]
-    """
-    neighbours = {atom.index: set() for atom in topology.atoms}
-    for a, b in topology.bonds:
-        neighbours[a.index].add(b.index)
-        neighbours[b.index].add(a.index)
-    heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
-    torsions = []
-    for j, k in sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}):
-        ends = [sorted(neighbours[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
-        if all(ends) and not _connected_without(neighbours, j, k):
-            torsions.append((ends[0][0], j, k, ends[1][0]))
-    return torsions
-
-
-def _connected_without(neighbours, j, k):
-    """Whether a path leads from j to k that does not use their bond: then the bond is in a ring."""
-    seen, todo = {j}, [i for i in neighbours[j] if i != k]
-    while todo:
-        i = todo.pop()
-        if i == k:
-            return True
-        if i not in seen:
-            seen.add(i)
-            todo.extend(neighbours[i])
-    return False
 
 
 def _torsions(topology):

@@ -1,0 +1,174 @@
+"""The folder of results that a run leaves behind: frames, figures, numbers and a report."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from openmm import unit
+
+from openmm_diffsampler.coordinates import rotatable_torsions
+
+from .diagnostics import chains_as_array, r_hat
+from .free_energy import ALANINE_DIPEPTIDE_BASINS, basin_populations, free_energy_surface
+from .observables import default_observables
+from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
+from .report import write_report
+
+__all__ = ["surface_torsions", "write_results"]
+
+_PACKAGES = ("openmm_diffsampler", "openmm", "torch", "mdtraj", "numpy")
+
+
+def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), settings=None, torsions=None):
+    """Analyse a weighted trajectory and write everything that describes it into `folder`.
+
+    Written are the frames with their weights and topology (unless they are there already), ``ramachandran.png`` or
+    ``torsions.png``, ``energy.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense:
+    densities without particles have no surface, independent samples no chains.
+
+    Arguments:
+        wt: a WeightedTrajectory.
+        folder: where files go; made if absent.
+        name: of the system, for titles.
+        frames: file name of the frames; ``.npz`` replaces the suffix for densities without particles. None to leave the
+            frames alone.
+        statistics: rows of the acceptance table, dicts with one key a column.
+        settings: dict of what the run was asked for.
+        torsions: the two torsions of the surface; by default :func:`surface_torsions`.
+
+    Returns:
+        dict of what was written → path.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    if frames is not None:
+        frames = frames if wt.topology is not None else str(Path(frames).with_suffix(".npz"))
+        labels = ("frames", "topology", "weights")
+        paths = wt.save(folder / frames)
+        written.update(zip(labels, paths, strict=False) if len(paths) > 1 else {"frames and weights": paths[0]})
+    figures = _figures(wt, folder, name, torsions)
+    written.update({caption.split(":")[0].lower(): path for caption, path in figures})
+    diagnostics = _diagnostics(wt, name, statistics, settings)
+    written["numbers"] = folder / "diagnostics.json"
+    written["numbers"].write_text(json.dumps(diagnostics, indent=2, allow_nan=False) + "\n")
+    written["report"] = folder / "report.html"
+    write_report(
+        written["report"],
+        title=f"{name}: equilibrium configurations",
+        summary=_summary(wt, settings),
+        tables=_tables(wt, diagnostics),
+        figures=figures,
+        how_to_load=how_to_load(frames or "trajectory.dcd"),
+    )
+    return written
+
+
+def how_to_load(frames):
+    """Python that loads the results saved as `frames`."""
+    lines = ["from openmm_diffsampler import WeightedTrajectory", "", f'wt = WeightedTrajectory.load("{frames}")']
+    if not str(frames).endswith(".npz"):
+        lines += ["wt.trajectory                            # mdtraj.Trajectory"]
+    lines += ["wt.weights                               # one a frame, summing to one"]
+    lines += ["wt.expectation(wt.reduced_potential)     # mean and standard error of u = E/kT"]
+    return "\n".join(lines)
+
+
+def surface_torsions(topology):
+    """The two torsions that a free-energy surface shows, or None: φ and ψ, else the first two that turn heavy atoms."""
+    if topology is None:
+        return None
+    from mdtraj.geometry import dihedral
+
+    if len(dihedral.indices_phi(topology)) and len(dihedral.indices_psi(topology)):
+        return "phi", "psi"
+    heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
+    torsions = [t for t in rotatable_torsions(topology) if heavy.issuperset(t)]
+    return tuple(torsions[:2]) if len(torsions) > 1 else None
+
+
+def _figures(wt, folder, name, torsions):
+    figures = []
+    torsions = torsions or surface_torsions(wt.topology)
+    if torsions is not None and wt.temperature is not None:
+        surface = free_energy_surface(wt, *torsions)
+        stem = "ramachandran" if torsions == ("phi", "psi") else "torsions"
+        plot_free_energy_surface(surface, folder / f"{stem}.png", name=name)
+        figures.append(("Free-energy surface: bins that no frame fell into are white.", folder / f"{stem}.png"))
+    if wt.reduced_potential is not None:
+        plot_energy_histogram(wt, folder / "energy.png", name=name)
+        figures.append(("Energy histogram: distribution of the potential energy.", folder / "energy.png"))
+    if wt.kind == "mcmc":
+        plot_chain_diagnostics(wt, folder / "chains.png", name=name)
+        caption = "Chains: running means of single chains, with the mean of all ± 2 standard errors as a band."
+        figures.append((caption, folder / "chains.png"))
+    return figures
+
+
+def _diagnostics(wt, name, statistics, settings):
+    observables = []
+    values = default_observables(wt)
+    for observable in values:
+        mean, error = wt.expectation(values[observable])
+        row = {"observable": observable, "mean": mean, "standard error": error}
+        if wt.kind == "mcmc":
+            row["effective sample size"] = wt.ess_by_observable[observable]
+            row["R-hat"] = r_hat(chains_as_array(values[observable], wt.chain, wt.draw))
+        observables.append({k: _finite(v) for k, v in row.items()})
+    return {
+        "system": name,
+        "frames": len(wt),
+        "kind": wt.kind,
+        "temperature / K": None if wt.temperature is None else wt.temperature.value_in_unit(unit.kelvin),
+        "effective sample size": wt.effective_sample_size,
+        "observables": observables,
+        "basins": _basins(wt),
+        "levels": [dict(row) for row in statistics],
+        "settings": settings or {},
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _basins(wt):
+    from mdtraj.geometry import dihedral
+
+    if wt.topology is None or len(dihedral.indices_phi(wt.topology)) != 1 or len(dihedral.indices_psi(wt.topology)) != 1:
+        return []
+    found = basin_populations(wt, basins=ALANINE_DIPEPTIDE_BASINS)
+    return [{"basin": k, "population": e.value, "standard error": _finite(e.standard_error)} for k, e in found.items()]
+
+
+def _finite(value):
+    """JSON has no NaN and no infinity: they become null."""
+    return value if isinstance(value, str) or np.isfinite(value) else None
+
+
+def _summary(wt, settings):
+    facts = {"result": wt.describe()}
+    if wt.temperature is not None:
+        facts["temperature"] = str(wt.temperature)
+    return facts | {name: str(value) for name, value in (settings or {}).items()}
+
+
+def _tables(wt, diagnostics):
+    titles = {
+        "basins": "Populations of the basins in (φ, ψ)",
+        "observables": "Means, effective sample size and R-hat (near 1 where the chains agree; below 1.01 is good)",
+        "levels": "Acceptance of each level after warm-up",
+    }
+    tables = []
+    for key, title in titles.items():
+        rows = diagnostics[key]
+        if rows:
+            columns = list(dict.fromkeys(column for row in rows for column in row))
+            tables.append((title, columns, [[_cell(row.get(column, "")) for column in columns] for row in rows]))
+    return tables
+
+
+def _cell(value):
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return str(value)

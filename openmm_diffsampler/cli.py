@@ -1,0 +1,157 @@
+"""openmm-diffsampler: list systems, sample one, analyse a trajectory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
+console = Console()
+
+_METHODS = ("digs", "hmc", "mala")
+
+
+def _fail(error):
+    Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def systems():
+    """List the built-in systems."""
+    from openmm_diffsampler import list_systems
+
+    table = Table(box=None)
+    table.add_column("name", style="bold")
+    table.add_column("what it is")
+    for name, description in list_systems().items():
+        table.add_row(name, description)
+    console.print(table)
+    console.print("\nA folder with topology.pdb, system.xml and system.yaml works too; save_system() writes one.")
+
+
+@app.command()
+def run(
+    system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
+    output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-run.")] = None,
+    method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), hmc or mala.")] = "digs",
+    chains: Annotated[int, typer.Option(min=1, help="Chains, side by side.")] = 128,
+    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 400,
+    warmup: Annotated[int, typer.Option(min=0, help="Sweeps before the first frame; step sizes adapt here.")] = 100,
+    thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="In kelvin; by default that of the system.")] = None,
+    noise_scale: Annotated[list[float] | None, typer.Option(help="Noise level in nm; repeat for a ladder.")] = None,
+    torsion_scale: Annotated[float | None, typer.Option(help="Noise on torsions in rad; 0 for none.")] = None,
+    step_size: Annotated[float | None, typer.Option(help="Where adaptation starts, in nm.")] = None,
+    leapfrog: Annotated[int | None, typer.Option(min=1, help="Leapfrog steps of a Hamiltonian step.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, torch or openmm.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+):
+    """Sample a system and write trajectory, weights, figures and a report.
+
+    Killed in the middle, the same command goes on where the last checkpoint was, with the same result.
+    """
+    if method not in _METHODS:
+        _fail(f"method is {method!r}; supported are {', '.join(_METHODS)}")
+    from openmm_diffsampler.analysis import write_results
+    from openmm_diffsampler.running import build_run, prepare_folder
+
+    given = {
+        "noise_scales": noise_scale,
+        "torsion_scale": torsion_scale,
+        "step_size": step_size,
+        "n_leapfrog": leapfrog,
+    }
+    try:
+        target, sampler, initial = build_run(system, method, chains, seed, temperature, backend, given)
+        folder = output or Path(f"{target.name}-run")
+        checkpoint = prepare_folder(folder, overwrite)
+        console.print(f"{target.name}: {_describe_target(target)}", highlight=False, soft_wrap=True)
+        if checkpoint.exists():
+            console.print(f"going on from the checkpoint in {checkpoint}", highlight=False)
+        settings = {"chains": chains, "draws of each": draws, "warm-up sweeps": warmup, "sweeps per draw": thinning}
+        wt = sampler.sample(
+            initial,
+            draws,
+            n_warmup=warmup,
+            thinning=thinning,
+            seed=seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        _fail(error)
+    settings |= {"seed": seed, "sampler": type(sampler).__name__, "evaluations": f"{target.n_evaluations:,}"}
+    written = write_results(wt, folder, name=target.name, statistics=sampler.statistics, settings=settings)
+    _remove_checkpoint(checkpoint)
+    _print_results(wt, sampler.statistics, written)
+
+
+@app.command()
+def analyse(
+    trajectory: Annotated[Path, typer.Argument(help="Frames saved with their weights, such as trajectory.dcd.")],
+    output: Annotated[Path | None, typer.Option(help="Folder of the figures; by default beside the frames.")] = None,
+    torsions: Annotated[
+        str | None, typer.Option(help='Two torsions of the surface: "phi psi", "phi:2 psi:2", "0,1,2,3 1,2,3,4".')
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Title of the figures; by default the file name.")] = None,
+):
+    """Make figures, numbers and a report of a weighted trajectory."""
+    from openmm_diffsampler import WeightedTrajectory
+    from openmm_diffsampler.analysis import write_results
+
+    try:
+        wt = WeightedTrajectory.load(trajectory)
+        folder = output or trajectory.parent / f"{trajectory.stem}-analysis"
+        title = name or trajectory.stem
+        written = write_results(wt, folder, name=title, frames=None, torsions=_parse_torsions(torsions))
+    except (ValueError, TypeError, OSError) as error:
+        _fail(error)
+    _print_results(wt, [], written, frames=trajectory)
+
+
+def _parse_torsions(text):
+    if text is None:
+        return None
+    parts = text.split()
+    if len(parts) != 2:
+        raise ValueError(f"--torsions is {text!r}; give two, separated by a space, such as 'phi psi'")
+    return tuple(tuple(int(i) for i in p.split(",")) if "," in p else p for p in parts)
+
+
+def _describe_target(target):
+    backend = getattr(target, "backend", None)
+    how = "" if backend is None else f", energies by backend {backend} ({target.backend_reason})"
+    return f"{target.n_degrees_of_freedom} degrees of freedom{how}"
+
+
+def _remove_checkpoint(folder):
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _print_results(wt, statistics, written, frames=None):
+    from openmm_diffsampler.analysis.results import how_to_load
+
+    console.print(f"\n{wt.describe()}", highlight=False, soft_wrap=True)
+    for row in statistics:
+        rates = ", ".join(f"{k} {v:.3f}" for k, v in row.items() if k.endswith("acceptance"))
+        step = f", step size {row['step size']:.2g}" if "step size" in row else ""
+        speed = row["evaluations"] / max(row["seconds"], 1e-9)
+        line = f"  {row['level']}: {rates}{step}, {row['evaluations']:,} evaluations at {speed:,.0f}/s"
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print()
+    width = max(map(len, written))
+    for what, path in written.items():
+        console.print(f"  {what:{width}}  {path}", highlight=False, soft_wrap=True)
+    path = frames or next(p for what, p in written.items() if what.startswith("frames"))
+    console.print("\nLoad them in Python:\n", highlight=False)
+    for line in how_to_load(path).splitlines():
+        console.print(f"    {line}" if line else "", highlight=False, soft_wrap=True, markup=False)

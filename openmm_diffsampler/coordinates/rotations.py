@@ -1,0 +1,103 @@
+"""Rigid rotations about the rotatable bonds of a molecule."""
+
+import torch
+
+__all__ = ["BondRotations", "rotatable_torsions"]
+
+
+def rotatable_torsions(topology):
+    """One torsion (four atom indices) for each bond that is in no ring and has a further neighbour at both ends.
+
+    The outer atoms are heavy where there is a choice, and the lowest indices among those.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+
+    Returns:
+        list of tuples of four atom indices.
+
+    Example:
+        >>> import mdtraj as md
+        >>> top = md.Topology()
+        >>> residue = top.add_residue("BUT", top.add_chain())
+        >>> atoms = [top.add_atom(f"C{i}", md.element.carbon, residue) for i in range(4)]
+        >>> for a, b in zip(atoms, atoms[1:]):
+        ...     top.add_bond(a, b)
+        >>> rotatable_torsions(top)
+        [(0, 1, 2, 3)]
+    """
+    neighbours = _neighbours(topology)
+    heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
+    torsions = []
+    for j, k in sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}):
+        ends = [sorted(neighbours[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
+        if all(ends) and k not in _reachable(neighbours, j, k):
+            torsions.append((ends[0][0], j, k, ends[1][0]))
+    return torsions
+
+
+def _neighbours(topology):
+    neighbours = {atom.index: set() for atom in topology.atoms}
+    for a, b in topology.bonds:
+        neighbours[a.index].add(b.index)
+        neighbours[b.index].add(a.index)
+    return neighbours
+
+
+def _reachable(neighbours, start, across):
+    """Atoms that a path from `start` reaches without the bond start–across; `across` is among them in a ring."""
+    seen, todo = {start}, [i for i in neighbours[start] if i != across]
+    while todo:
+        i = todo.pop()
+        if i not in seen:
+            seen.add(i)
+            todo.extend(neighbours[i])
+    return seen
+
+
+class BondRotations:
+    r"""Rotations x → x' of everything on one side of a rotatable bond, which change one torsion and no bond or angle.
+
+    The map has unit Jacobian. Atoms on the smaller side of the bond move.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+        device: of the positions that will be rotated.
+
+    Raises:
+        ValueError: the molecule has no rotatable bond.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> rotations = BondRotations(load_system("alanine-dipeptide").mdtraj_topology)
+        >>> len(rotations)
+        7
+    """
+
+    def __init__(self, topology, device="cpu"):
+        self.torsions = rotatable_torsions(topology)
+        if not self.torsions:
+            raise ValueError("the molecule has no rotatable bond (is the topology without bonds?)")
+        neighbours = _neighbours(topology)
+        sides = []
+        for _, j, k, _ in self.torsions:
+            beyond = _reachable(neighbours, k, j)
+            sides.append((j, k, beyond) if 2 * len(beyond) <= len(neighbours) else (k, j, _reachable(neighbours, j, k)))
+        self.axes = torch.tensor([side[:2] for side in sides], device=device)
+        self.moving = torch.zeros(len(sides), topology.n_atoms, dtype=torch.bool, device=device)
+        for row, (_, _, beyond) in zip(self.moving, sides, strict=True):
+            row[sorted(beyond)] = True
+
+    def __len__(self):
+        return len(self.torsions)
+
+    def rotate(self, x, bond, angle):
+        """Turn bond number `bond` (n,) of each configuration in `x` (n, n_atoms, 3) by `angle` (n,) radians."""
+        rows = torch.arange(len(x), device=x.device)
+        fixed, pivot = (x[rows, self.axes[bond, end]].unsqueeze(1) for end in (0, 1))
+        axis = torch.nn.functional.normalize(pivot - fixed, dim=-1)
+        arm = x - pivot
+        cosine, sine = angle.cos().reshape(-1, 1, 1), angle.sin().reshape(-1, 1, 1)
+        along = (arm * axis).sum(-1, keepdim=True) * axis
+        turned = pivot + along + cosine * (arm - along) + sine * torch.linalg.cross(axis.expand_as(arm), arm)
+        return torch.where(self.moving[bond].unsqueeze(-1), turned, x)

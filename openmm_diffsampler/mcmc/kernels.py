@@ -1,0 +1,159 @@
+"""The moves that a sweep is made of; each leaves the target invariant and counts what it accepts."""
+
+import time
+from abc import ABC, abstractmethod
+
+import torch
+
+from .adaptation import StepSize
+from .hamiltonian import Tether, hamiltonian_step
+from .state import evaluate
+
+__all__ = ["HamiltonianKernel", "Kernel", "NoiseKernel", "RotationKernel"]
+
+#: Acceptance rates that step sizes are adapted to: optimal for MALA and HMC in high dimension.
+_OPTIMAL_ACCEPTANCE = {"mala": 0.574, "hmc": 0.8}
+
+
+class Kernel(ABC):
+    """A move of all chains; calling it takes a target, a state and a generator, and returns the new state.
+
+    Attributes:
+        name: what reports call it.
+        counts: what is proposed → [sum of acceptance probabilities or acceptances, number of proposals].
+        evaluations, seconds: spent since the last :meth:`reset`.
+        step_size: the :class:`StepSize` that warm-up adapts, or None.
+    """
+
+    step_size = None
+
+    def __init__(self, name):
+        self.name = name
+        self.reset()
+
+    def reset(self):
+        """Forget the counts, as after warm-up."""
+        self.counts, self.evaluations, self.seconds = {}, 0, 0.0
+
+    @abstractmethod
+    def move(self, target, state, generator, adapt):
+        """The new state."""
+
+    def __call__(self, target, state, generator, adapt=False):
+        evaluations, start = target.n_evaluations, time.perf_counter()
+        state = self.move(target, state, generator, adapt)
+        self.seconds += time.perf_counter() - start
+        self.evaluations += target.n_evaluations - evaluations
+        return state
+
+    def count(self, proposal, accepted):
+        total = self.counts.setdefault(proposal, [0.0, 0])
+        total[0] += float(accepted.sum())
+        total[1] += accepted.numel()
+
+    def statistics(self):
+        """One row of the acceptance table."""
+        rates = {f"{what} acceptance": accepted / n for what, (accepted, n) in self.counts.items()}
+        step = {} if self.step_size is None else {"step size": self.step_size.value}
+        return {"level": self.name, **rates, **step, "evaluations": self.evaluations, "seconds": self.seconds}
+
+    def state_dict(self):
+        """Everything a resumed run needs, as plain numbers."""
+        own = {"counts": self.counts, "evaluations": self.evaluations, "seconds": self.seconds}
+        return own if self.step_size is None else own | {"step_size": self.step_size.state_dict()}
+
+    def load_state_dict(self, state):
+        self.counts, self.evaluations, self.seconds = state["counts"], state["evaluations"], state["seconds"]
+        if self.step_size is not None:
+            self.step_size.load_state_dict(state["step_size"])
+
+
+class HamiltonianKernel(Kernel):
+    """Hamiltonian Monte Carlo on the target, or on the denoising posterior of a noised configuration.
+
+    Arguments:
+        step_size: where adaptation starts.
+        n_leapfrog: steps of one trajectory.
+        n_steps: trajectories a call.
+    """
+
+    def __init__(self, step_size, n_leapfrog, n_steps=1, name="HMC"):
+        super().__init__(name)
+        if n_leapfrog < 1 or n_steps < 1:
+            raise ValueError(f"n_leapfrog is {n_leapfrog} and the number of steps {n_steps}; both must be at least 1")
+        self.n_leapfrog, self.n_steps = n_leapfrog, n_steps
+        self.method = "hmc" if n_leapfrog > 1 else "mala"
+        self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method])
+
+    def move(self, target, state, generator, adapt, tether=None):
+        for _ in range(self.n_steps):
+            state, probability = hamiltonian_step(
+                target, state, self.step_size.value, self.n_leapfrog, generator, tether
+            )
+            self.count(self.method.upper(), probability)
+            if adapt:
+                self.step_size.update(float(probability.mean()))
+        return state
+
+
+class NoiseKernel(HamiltonianKernel):
+    r"""One level of diffusive Gibbs sampling: x̃ ~ N(x, s²), then x from p(x | x̃) by a guess and Hamiltonian steps.
+
+    The guess x' ~ N(x̃, s²) is taken with probability min(1, e^{u(x) − u(x')}), in which the proposal density and the
+    tether cancel.
+
+    Arguments:
+        scale: s = σ/α of the noise N(αx, σ²), in the units of x.
+        correct_guess: take the Metropolis step of the guess; without it the guess always replaces x, as an
+            uncorrected start of the denoising, and the weights of modes come out wrong.
+        step_size, n_leapfrog, n_steps: of the Hamiltonian steps.
+    """
+
+    def __init__(self, scale, step_size, n_leapfrog, n_steps, correct_guess=True):
+        super().__init__(min(step_size, scale), n_leapfrog, n_steps, name=f"noise {scale:.3g}")
+        if not scale > 0:
+            raise ValueError(f"noise scale is {scale}; it must be positive")
+        self.scale, self.correct_guess = scale, correct_guess
+
+    def move(self, target, state, generator, adapt):
+        n = len(state)
+        noised = state.x + self.scale * target.normal(n, generator)
+        guess = evaluate(target, noised + self.scale * target.normal(n, generator))
+        uniform = torch.rand(n, generator=generator, dtype=guess.u.dtype, device=guess.u.device)
+        accepted = uniform < (state.u - guess.u).clamp(max=0).exp()
+        if not self.correct_guess:
+            accepted = guess.u.isfinite()
+        self.count("guess", accepted)
+        state = state.where(accepted, guess)
+        return super().move(target, state, generator, adapt, Tether(noised, self.scale))
+
+
+class RotationKernel(Kernel):
+    r"""Noise shaped like a molecule: one rotatable bond a chain turns by √2·s·N(0, 1), its guess accepted as above.
+
+    Noising a torsion by N(0, s²) and guessing back by N(0, s²) turns it by N(0, 2s²); everything beyond the bond moves
+    as a rigid body, which has unit Jacobian, so that the Metropolis ratio is e^{u(x) − u(x')} alone.
+
+    Arguments:
+        rotations: a :class:`~openmm_diffsampler.coordinates.BondRotations`.
+        scale: s in radians.
+        n_trials: bonds tried a call, drawn at random; one evaluation each.
+    """
+
+    def __init__(self, rotations, scale, n_trials):
+        super().__init__(f"torsion noise {scale:.3g} rad")
+        if not scale > 0:
+            raise ValueError(f"torsion noise scale is {scale}; it must be positive")
+        self.rotations, self.scale, self.n_trials = rotations, scale, n_trials
+
+    def move(self, target, state, generator, adapt):
+        options = {"generator": generator, "device": state.x.device}
+        for _ in range(self.n_trials):
+            bond = torch.randint(len(self.rotations), (len(state),), **options)
+            angle = 2**0.5 * self.scale * torch.randn(len(state), dtype=state.x.dtype, **options)
+            turned = evaluate(target, target.project(self.rotations.rotate(state.x, bond, angle)))
+            uniform = torch.rand(len(state), dtype=turned.u.dtype, **options)
+            accepted = uniform < (state.u - turned.u).clamp(max=0).exp()
+            self.count("guess", accepted)
+            state = state.where(accepted, turned)
+        return state

@@ -1,0 +1,163 @@
+"""Batches of Markov chains: warm-up, draws, progress, checkpoints."""
+
+import torch
+
+from openmm_diffsampler.analysis import WeightedTrajectory
+
+from .checkpoint import Checkpoint
+from .progress import progress_bar
+from .state import ChainState, initial_state
+
+__all__ = ["BatchedSampler"]
+
+
+class BatchedSampler:
+    """Runs a sweep of kernels over many chains of one target.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`.
+        kernels: list of :class:`~openmm_diffsampler.mcmc.kernels.Kernel`, called in order; together one sweep.
+    """
+
+    def __init__(self, target, kernels):
+        self.target, self.kernels = target, list(kernels)
+        self.statistics = []
+
+    def sample(
+        self,
+        initial,
+        n_draws,
+        *,
+        n_chains=None,
+        n_warmup=100,
+        thinning=1,
+        seed=0,
+        checkpoint=None,
+        checkpoint_every=None,
+        progress=False,
+    ):
+        """Draw from the target with all chains side by side.
+
+        Step sizes are adapted in the `n_warmup` sweeps that come first and whose states are not kept; then they are
+        frozen, since chains that adapt for ever need not converge to the target.
+
+        Arguments:
+            initial: one configuration or one a chain; Quantity, array or tensor.
+            n_draws: states kept of every chain.
+            n_chains: number of chains, if `initial` is one configuration.
+            n_warmup: sweeps before the first draw.
+            thinning: sweeps from draw to draw.
+            seed: of all random numbers.
+            checkpoint: folder to save progress in. If it holds an interrupted run of the same settings, that run goes
+                on, exactly as if it had never stopped.
+            checkpoint_every: draws from one checkpoint to the next; by default ten checkpoints a run.
+            progress: show a progress bar.
+
+        Returns:
+            :class:`~openmm_diffsampler.analysis.WeightedTrajectory` of kind "mcmc", chain by chain. Acceptance rates,
+            step sizes, evaluations and time after warm-up are in :attr:`statistics`, one dict a level.
+
+        Raises:
+            ValueError: a start of the wrong shape or of infinite energy, counts below one, a checkpoint of other
+                settings.
+        """
+        for name, value, least in (("n_draws", n_draws, 1), ("n_warmup", n_warmup, 0), ("thinning", thinning, 1)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+        state = initial_state(self.target, initial, n_chains)
+        generator = torch.Generator(self.target.device).manual_seed(seed)
+        self._reset()
+        drawn = _Draws(n_draws)
+        store = None
+        if checkpoint is not None:
+            settings = {"n_warmup": n_warmup, "thinning": thinning, "seed": seed, "sampler": self.describe()}
+            store = Checkpoint(checkpoint, settings, state.x)
+            saved = store.load(drawn)
+            if saved is not None:
+                state = self._restore(saved, generator)
+        warmed = self._n_warmed
+        every = checkpoint_every or max(1, n_draws // 10)
+        with progress_bar(self, n_warmup + n_draws * thinning, warmed + len(drawn) * thinning, progress) as advance:
+            for k in range(warmed, n_warmup):
+                state = self._sweep(state, generator, adapt=True)
+                self._n_warmed += 1
+                advance(state)
+                if store is not None and (k + 1) % max(1, n_warmup // 4) == 0 and k + 1 < n_warmup:
+                    store.save(drawn, *self._saved(state, generator))
+            if len(drawn) == 0:
+                self._finish_warmup()
+            while len(drawn) < n_draws:
+                for _ in range(thinning):
+                    state = self._sweep(state, generator)
+                    advance(state)
+                drawn.append(state)
+                if store is not None and (len(drawn) % every == 0 or len(drawn) == n_draws):
+                    store.save(drawn, *self._saved(state, generator))
+        self.statistics = [kernel.statistics() for kernel in self.kernels]
+        return WeightedTrajectory.from_chains(
+            drawn.x(),
+            reduced_potential=drawn.u(),
+            topology=self.target.topology,
+            temperature=self.target.temperature,
+        )
+
+    def describe(self):
+        """What the sampler does, as plain values: equal for equal samplers."""
+        return {"target": self.target.name, "kernels": [_settings(kernel) for kernel in self.kernels]}
+
+    def _reset(self):
+        self._n_warmed = 0
+        for kernel in self.kernels:
+            kernel.reset()
+            if kernel.step_size is not None:
+                kernel.step_size.restart()
+
+    def _finish_warmup(self):
+        for kernel in self.kernels:
+            kernel.reset()
+            if kernel.step_size is not None:
+                kernel.step_size.freeze()
+
+    def _sweep(self, state, generator, adapt=False):
+        for kernel in self.kernels:
+            state = kernel(self.target, state, generator, adapt)
+        return state
+
+    def _saved(self, state, generator):
+        tensors = {"x": state.x, "u": state.u, "score": state.score, "generator": generator.get_state()}
+        return tensors, {"kernels": [kernel.state_dict() for kernel in self.kernels], "n_warmed": self._n_warmed}
+
+    def _restore(self, saved, generator):
+        tensors, numbers = saved
+        for kernel, kept in zip(self.kernels, numbers["kernels"], strict=True):
+            kernel.load_state_dict(kept)
+        self._n_warmed = numbers["n_warmed"]
+        generator.set_state(tensors["generator"])
+        return ChainState(*(tensors[name].to(self.target.device) for name in ("x", "u", "score")))
+
+
+def _settings(kernel):
+    plain = {k: v for k, v in vars(kernel).items() if isinstance(v, int | float | str | bool)}
+    changing = ("evaluations", "seconds")
+    step = {} if kernel.step_size is None else {"initial step size": kernel.step_size.initial}
+    return {k: v for k, v in plain.items() if k not in changing} | step
+
+
+class _Draws:
+    """States kept so far, with those that no checkpoint holds yet."""
+
+    def __init__(self, n_draws):
+        self.n_draws, self.positions, self.energies = n_draws, [], []
+
+    def __len__(self):
+        return len(self.positions)
+
+    def append(self, state):
+        self.positions.append(state.x.cpu())
+        self.energies.append(state.u.cpu())
+
+    def x(self, start=0):
+        return torch.stack(self.positions[start:])
+
+    def u(self, start=0):
+        return torch.stack(self.energies[start:])
