@@ -12,7 +12,8 @@ def default_observables(wt):
 
     - ``"energy"``: the reduced potential in kT, where the trajectory has it;
     - a molecule with backbone torsions: cos and sin of every φ and ψ (``"cos phi"``, or ``"cos phi:2"`` of several);
-    - another molecule with bonds: cos and sin of one torsion a rotatable bond (:func:`~openmm_diffsampler.coordinates.rotatable_torsions`);
+    - another molecule with bonds: cos and sin of one torsion a rotatable bond
+      (:func:`~openmm_diffsampler.coordinates.rotatable_torsions`);
     - other particles (event shape ``(n, 2)`` or ``(n, 3)``): the radius of gyration in nm;
     - densities without particles: every coordinate.
 

@@ -23,9 +23,9 @@ _PACKAGES = ("openmm_diffsampler", "openmm", "torch", "mdtraj", "numpy")
 def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), settings=None, torsions=None):
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
-    Written are the frames with their weights and topology (unless they are there already), ``ramachandran.png`` or
-    ``torsions.png``, ``energy.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense:
-    densities without particles have no surface, independent samples no chains.
+    Written are the frames with their weights and topology, ``ramachandran.png`` or ``torsions.png``, ``energy.png``,
+    ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense: densities without particles
+    have no surface, independent samples no chains.
 
     Arguments:
         wt: a WeightedTrajectory.
@@ -133,7 +133,9 @@ def _diagnostics(wt, name, statistics, settings):
 def _basins(wt):
     from mdtraj.geometry import dihedral
 
-    if wt.topology is None or len(dihedral.indices_phi(wt.topology)) != 1 or len(dihedral.indices_psi(wt.topology)) != 1:
+    if wt.topology is None:
+        return []
+    if any(len(indices(wt.topology)) != 1 for indices in (dihedral.indices_phi, dihedral.indices_psi)):
         return []
     found = basin_populations(wt, basins=ALANINE_DIPEPTIDE_BASINS)
     return [{"basin": k, "population": e.value, "standard error": _finite(e.standard_error)} for k, e in found.items()]

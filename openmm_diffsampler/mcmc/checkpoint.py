@@ -5,7 +5,6 @@ import json
 import os
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -46,7 +45,8 @@ class Checkpoint:
                     metadata = json.loads(block.metadata()["run"])
                     tensors = {name: block.get_tensor(name) for name in block.keys()}  # noqa: SIM118
             except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path} is damaged ({error}); delete the folder {self.folder} to start over") from None
+                reason = f"{path} is damaged ({error}); delete the folder {self.folder} to start over"
+                raise ValueError(reason) from None
             self._require_same(metadata["settings"], path)
             for x, u in zip(tensors.pop("drawn x"), tensors.pop("drawn u"), strict=True):
                 drawn.positions.append(x.clone())

@@ -11,8 +11,8 @@ __all__ = ["recommended_settings", "thermal_width"]
 def recommended_settings(target, initial, n_chains=None):
     """Keyword arguments of :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` that suit `target`.
 
-    A molecule with rotatable bonds gets torsion noise of 1.5 rad, which turns a bond nearly at random, and one Cartesian
-    level of 0.01 nm, some times the width of a bond's vibration, whose Hamiltonian steps relax what rotations leave
+    A molecule with rotatable bonds gets torsion noise of 1.5 rad, which turns a bond nearly at random, and one
+    Cartesian level of 0.01 nm, several widths of a bond's vibration, whose Hamiltonian steps relax what rotations leave
     alone. Anything else gets levels of 10 and 1 times its :func:`thermal_width`.
 
     Arguments:

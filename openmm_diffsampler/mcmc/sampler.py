@@ -103,7 +103,7 @@ class BatchedSampler:
 
     def describe(self):
         """What the sampler does, as plain values: equal for equal samplers."""
-        return {"target": self.target.name, "kernels": [_settings(kernel) for kernel in self.kernels]}
+        return {"target": self.target.identity(), "kernels": [_settings(kernel) for kernel in self.kernels]}
 
     def _reset(self):
         self._n_warmed = 0

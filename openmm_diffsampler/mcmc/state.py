@@ -9,7 +9,7 @@ __all__ = ["ChainState", "initial_state"]
 
 @dataclass(frozen=True)
 class ChainState:
-    """Positions (n_chains, *event_shape) with their reduced potential (n_chains,) and score, so none is computed twice."""
+    """Positions (n_chains, *event_shape) with their reduced potential (n_chains,) and score; none is computed twice."""
 
     x: torch.Tensor
     u: torch.Tensor
@@ -38,7 +38,7 @@ def initial_state(target, positions, n_chains=None):
 
     Arguments:
         target: what is sampled.
-        positions: Quantity, array or tensor of shape ``event_shape``, or ``(n_chains, *event_shape)``; nm for molecules.
+        positions: Quantity, array or tensor, of shape ``event_shape`` or ``(n_chains, *event_shape)``; nm for molecules.
         n_chains: how many chains, if `positions` is a single configuration.
 
     Raises:

@@ -46,6 +46,10 @@ class Target(ABC):
     def __repr__(self):
         return f"{type(self).__name__}(name={self.name!r}, event_shape={self.event_shape}, dtype={self.dtype})"
 
+    def identity(self):
+        """Plain values that tell this density from others; an interrupted run goes on only with the same ones."""
+        return {"name": self.name, "event shape": list(self.event_shape), "dtype": str(self.dtype)}
+
     @property
     def n_degrees_of_freedom(self):
         """Dimension of the space that the density lives in (without the centroid where that is fixed)."""

@@ -1,5 +1,6 @@
 """The Boltzmann density of an OpenMM System as a target for torch samplers."""
 
+import hashlib
 import logging
 import os
 import time
@@ -7,7 +8,6 @@ import time
 import numpy as np
 import openmm
 import torch
-from openmm import unit
 
 from .backends.openmm_backend import OpenMMBackend, fastest_platform
 from .backends.torch_backend import TorchBackend
@@ -50,7 +50,7 @@ class OpenMMTarget(Target):
         dtype: precision of the evaluation. torch.float32 is about twice as fast in backend "torch".
         device: where backend "torch" evaluates, "cpu" or "cuda".
         platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
-            trial), how many contexts share a batch (default: one a CPU core; one on GPU platforms) and their properties.
+            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties.
 
     Raises:
         TypeError: `system` is no System, or the temperature has no unit.
@@ -97,12 +97,18 @@ class OpenMMTarget(Target):
         nearby = torch.as_tensor(start + noise)
         exact = reference.energy_and_forces(nearby)
         if not all(t.isfinite().all() for t in exact):
-            raise ValueError("the energy near the given positions is not finite; give positions without overlapping atoms")
+            raise ValueError("the energy near the positions is not finite; give positions without overlapping atoms")
         self.translation_invariant = _is_translation_invariant(reference, nearby, exact)
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
         self._choose(backend, nearby)
         self._compare(nearby, exact)
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
+
+    def identity(self):
+        """As for every target, with the temperature, the backend and a hash of the System."""
+        digest = hashlib.sha256(openmm.XmlSerializer.serialize(self.system).encode()).hexdigest()[:16]
+        own = {"system": digest, "temperature": str(self.temperature), "backend": self.backend}
+        return super().identity() | own
 
     def _choose(self, backend, nearby):
         """Set the evaluator, `backend` and `backend_reason`."""
@@ -140,7 +146,8 @@ class OpenMMTarget(Target):
         return OpenMMBackend(self.system, dtype=self.dtype, device=self.device, **options)
 
     def _compare(self, nearby, exact):
-        energy, forces = (t.double().cpu() for t in self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype)))
+        result = self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype))
+        energy, forces = (t.double().cpu() for t in result)
         double = self.dtype == torch.float64 and getattr(self._evaluator, "step", 1e-6) < 1e-4
         tolerance = 1e-8 if double else 2e-3
         size = exact[1].flatten(1).norm(dim=1)

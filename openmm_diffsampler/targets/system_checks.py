@@ -26,7 +26,7 @@ def require_samplable(system):
         )
     sites = [i for i in range(n) if system.isVirtualSite(i)]
     if sites:
-        raise ValueError(f"particles {_listed(sites)} are virtual sites, which are not coordinates; use a model without")
+        raise ValueError(f"particles {_listed(sites)} are virtual sites, which are no coordinates; use a model without")
     massless = [i for i in range(n) if system.getParticleMass(i)._value == 0]
     if massless:
         raise ValueError(

@@ -204,7 +204,7 @@ def test_plumed_file(dipeptide, tmp_path):
     )
     assert tmp_path / "a.colvar" in wt.save(tmp_path / "a.dcd", plumed=True)
     assert (tmp_path / "a.colvar").read_text().splitlines()[0] == "#! FIELDS time logweight_kJ logweight.bias"
-    kT = 8.31446261815324e-3 * 300  # noqa: N806
+    kT = 8.31446261815324e-3 * 300
     expected = [[0, kT, -2 * kT], [1, -1e6, -1e6], [2, 3 * kT, 0]]
     assert np.loadtxt(tmp_path / "a.colvar") == pytest.approx(np.array(expected), rel=1e-8)
 

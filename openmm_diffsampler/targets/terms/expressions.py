@@ -1,8 +1,8 @@
 """OpenMM's expression language read into sympy, so that custom forces can be differentiated and compiled.
 
 The grammar is the one of OpenMM's custom forces: ``+ - * / ^``, function calls, and definitions after semicolons
-(``"k*x^2; x=r-r0"``). Functions that sympy would rewrite into forms with other values on their kinks (``step``, ``min``,
-``max``, ``abs``, ``select``, …) are kept as opaque functions with the derivatives that OpenMM gives them.
+(``"k*x^2; x=r-r0"``). Functions that sympy would rewrite into forms with other values on their kinks (``step``,
+``min``, ``max``, ``abs``, ``select``, …) are kept as opaque functions with the derivatives that OpenMM gives them.
 """
 
 import re
@@ -117,7 +117,8 @@ _FUNCTIONS = {
     "select": (3, select),
 }
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>[-+*/^(),]))")
+_NUMBER = r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_TOKEN = re.compile(rf"\s*(?:{_NUMBER}|(?P<name>[A-Za-z_]\w*)|(?P<op>[-+*/^(),]))")
 
 
 def _tokens(text):

@@ -41,8 +41,8 @@ class MapTerm:
     Attributes:
         atoms: (n_terms, 8) int64, the atoms of the first torsion and of the second.
         map_index: (n_terms,) which map.
-        coefficients: one (size, size, 4, 4) array a map; the energy in patch (i, j) is Σ c[i, j, a, b] tᵃ uᵇ with t, u in
-            [0, 1) across the patch, the first torsion along i.
+        coefficients: one (size, size, 4, 4) array a map; the energy in patch (i, j) is Σ c[i, j, a, b] tᵃ uᵇ with t, u
+            in [0, 1) across the patch, the first torsion along i.
     """
 
     atoms: np.ndarray
@@ -56,8 +56,8 @@ class ComputedValue:
     """One computed value of a :class:`GBTerm`.
 
     Attributes:
-        pair: True for Σ_{j≠i} f(r_ij) — outputs f, (df/dr)/r — and False for a function of earlier values and parameters —
-            outputs f, then ∂f by each name in `depends_on`.
+        pair: True for Σ_{j≠i} f(r_ij) — outputs f, (df/dr)/r — and False for a function of earlier values and
+            parameters — outputs f, then ∂f by each name in `depends_on`.
         respects_exclusions: whether excluded pairs are left out.
     """
 
@@ -73,8 +73,8 @@ class EnergyContribution:
     """One energy term of a :class:`GBTerm`.
 
     Attributes:
-        pair: False: E(values; parameters) of each atom, outputs E, then ∂E by each name in `depends_on`. True: E of each
-            unordered pair, outputs E, (∂E/∂r)/r, then ∂E by each name in `depends_on` with suffix 1, then with suffix 2.
+        pair: False: E(values; parameters) of each atom, outputs E, then ∂E by each name in `depends_on`. True: E of
+            each unordered pair, outputs E, (∂E/∂r)/r, then ∂E by each name in `depends_on` with suffix 1, then with 2.
     """
 
     pair: bool

@@ -42,7 +42,7 @@ class LookupTable:
 
 @dataclass(frozen=True)
 class SplineTable:
-    """A Continuous1DFunction: cubic polynomials `coefficients` (n_intervals, 4), lowest power first, on [minimum, maximum]."""
+    """A Continuous1DFunction: cubics `coefficients` (n_intervals, 4), lowest power first, on [minimum, maximum]."""
 
     coefficients: np.ndarray
     minimum: float
