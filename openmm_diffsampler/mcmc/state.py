@@ -38,7 +38,7 @@ def initial_state(target, positions, n_chains=None):
 
     Arguments:
         target: what is sampled.
-        positions: Quantity, array or tensor, of shape ``event_shape`` or ``(n_chains, *event_shape)``; nm for molecules.
+        positions: Quantity, array or tensor, ``event_shape`` or ``(n_chains, *event_shape)``; nm for molecules.
         n_chains: how many chains, if `positions` is a single configuration.
 
     Raises:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openmm_diffsampler.analysis import WeightedTrajectory, default_observables
-from openmm_diffsampler.analysis.observables import rotatable_torsions
+from openmm_diffsampler.coordinates import rotatable_torsions
 
 
 def molecule(elements, bonds):

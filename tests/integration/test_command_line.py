@@ -1,0 +1,63 @@
+"""The commands as a user types them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+
+from openmm_diffsampler import WeightedTrajectory
+
+SHORT = ["--chains", "8", "--draws", "40", "--warmup", "10", "--thinning", "1", "--no-progress"]
+
+
+def command(*arguments, **kwargs):
+    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *arguments]
+    return subprocess.run(call, capture_output=True, text=True, **kwargs)
+
+
+def test_systems_lists_the_built_in_ones(tmp_path):
+    result = command("systems", cwd=tmp_path)
+    assert result.returncode == 0 and "alanine-dipeptide" in result.stdout and "lj55" in result.stdout
+
+
+def test_run_killed_and_run_again_equals_a_whole_run(tmp_path):
+    whole = command("run", "alanine-dipeptide", *SHORT, "--output", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", "run", "alanine-dipeptide"]
+    killed = subprocess.Popen([*call, *SHORT, "--output", "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob("killed/checkpoint/block-0000[4-9]*")) and killed.poll() is None:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again = command("run", "alanine-dipeptide", *SHORT, "--output", "killed", cwd=tmp_path)
+    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+    one, two = (WeightedTrajectory.load(tmp_path / name / "trajectory.dcd") for name in ("whole", "killed"))
+    assert torch.equal(one.x, two.x) and torch.equal(one.reduced_potential, two.reduced_potential)
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert {"ramachandran.png", "energy.png", "chains.png", "report.html", "trajectory.topology.pdb"} <= names
+    numbers = json.loads((tmp_path / "whole" / "diagnostics.json").read_text())
+    assert {"effective sample size", "R-hat"} <= set(numbers["observables"][0]) and len(numbers["levels"]) == 2
+    refused = command("run", "alanine-dipeptide", *SHORT, "--output", "whole", cwd=tmp_path)
+    assert refused.returncode == 1 and "--overwrite" in refused.stderr
+    analysed = command("analyse", "whole/trajectory.dcd", cwd=tmp_path)
+    assert analysed.returncode == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
+
+
+def test_densities_without_particles(tmp_path):
+    result = command("run", "gmm40", "--chains", "50", "--draws", "20", "--no-progress", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(WeightedTrajectory.load(tmp_path / "gmm40-run" / "trajectory.npz")) == 1000
+
+
+def test_errors_are_one_line(tmp_path):
+    result = command("run", "alanin-dipeptide", cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr and "alanine-dipeptide" in result.stderr
+
+
+def test_import_is_silent_and_light(tmp_path):
+    code = "import sys, openmm_diffsampler; print([m for m in ('openmmtools', 'mdtraj', 'matplotlib') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout.strip() == "[]" and result.stderr == ""
