@@ -79,7 +79,7 @@ class _Spline:
         if self.periodic:
             x = self.minimum + torch.remainder(x - self.minimum, self.maximum - self.minimum)
         interval = ((x.detach() - self.minimum) / self.width).long().clamp(0, self.n - 1)
-        t = x - (self.minimum + interval * self.width)
+        t = x - (self.minimum + interval.to(x.dtype) * self.width)
         coefficients = self.derivatives[order][interval]
         value = coefficients[..., -1]
         for k in range(coefficients.shape[-1] - 2, -1, -1):

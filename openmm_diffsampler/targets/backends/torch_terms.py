@@ -79,11 +79,13 @@ class MapExecutor:
         patches = [torch.as_tensor(c, dtype=torch.float64).reshape(-1, 16) for c in term.coefficients]
         self.patches = torch.cat(patches).to(**kwargs)
         self.size = sizes[which].reshape(-1, 1).to(device)
+        # Dividing whole numbers would give torch's default precision, whatever that of the positions.
+        self.per_radian = self.size.to(kwargs["dtype"]) / (2 * math.pi)
         self.start = starts[which].reshape(-1, 1).to(device)
 
     def _cell(self, torsion):
         """Index of the patch along one axis, and where in it, in [0, 1)."""
-        place = torch.remainder(torsion, 2 * math.pi) * (self.size / (2 * math.pi))
+        place = torch.remainder(torsion, 2 * math.pi) * self.per_radian
         cell = torch.minimum(place.detach().long().clamp(min=0), self.size - 1)
         return cell, place - cell
 
@@ -95,9 +97,8 @@ class MapExecutor:
         t_powers, t_slopes = torch.stack([one, t, t**2, t**3], -1), torch.stack([zero, one, 2 * t, 3 * t**2], -1)
         u_powers, u_slopes = torch.stack([one, u, u**2, u**3], -1), torch.stack([zero, one, 2 * u, 3 * u**2], -1)
         along_u = (c * u_powers.unsqueeze(-2)).sum(-1)
-        per_radian = self.size / (2 * math.pi)
-        self.first.add(slope, (t_slopes * along_u).sum(-1) * per_radian)
-        self.second.add(slope, (t_powers * (c * u_slopes.unsqueeze(-2)).sum(-1)).sum(-1) * per_radian)
+        self.first.add(slope, (t_slopes * along_u).sum(-1) * self.per_radian)
+        self.second.add(slope, (t_powers * (c * u_slopes.unsqueeze(-2)).sum(-1)).sum(-1) * self.per_radian)
         return (t_powers * along_u).sum(-1).sum(0)
 
 

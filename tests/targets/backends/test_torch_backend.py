@@ -202,7 +202,7 @@ def test_refusals_name_the_force():
     for _ in range(12):
         force.addParticle([])
     system.addForce(force)
-    with pytest.raises(UnsupportedForceError, match="CustomNonbondedForce.*Continuous2DFunction"):
+    with pytest.raises(UnsupportedForceError, match=r"CustomNonbondedForce.*Continuous2DFunction"):
         translate_system(system)
     system = particles()
     force = openmm.NonbondedForce()
