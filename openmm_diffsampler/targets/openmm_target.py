@@ -59,6 +59,7 @@ class OpenMMTarget(Target):
         BackendMismatchError: energies or forces differ from the Reference platform.
 
     Example:
+        >>> from openmm import unit
         >>> from openmm_diffsampler import load_system
         >>> molecule = load_system("alanine-dipeptide")
         >>> target = OpenMMTarget(molecule.system, molecule.temperature, positions=molecule.positions)
