@@ -149,19 +149,19 @@ class _Evaluation(torch.autograd.Function):
     def forward(ctx, x, target):
         u, score, valid = target._evaluate_guarded(x)
         ctx.target = target
-        ctx.save_for_backward(x, score)
+        ctx.save_for_backward(x, score, valid)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(valid)
         return u, score, valid
 
     @staticmethod
     def backward(ctx, grad_u, grad_score, _):
-        x, score = ctx.saved_tensors
+        x, score, valid = ctx.saved_tensors
         grad = None
         if grad_u is not None:
             grad = -ctx.target._per_row(grad_u) * score
         if grad_score is not None:
-            second = _ScoreVJP.apply(x, grad_score, ctx.target)
+            second = torch.where(ctx.target._per_row(valid), _ScoreVJP.apply(x, grad_score, ctx.target), 0.0)
             grad = second if grad is None else grad + second
         return grad, None
 

@@ -65,9 +65,10 @@ def generic_positions(system):
     context.setPositions(start)
     try:
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
-        found = context.getState(getPositions=True).getPositions(asNumpy=True)._value
+        state = context.getState(getPositions=True, getEnergy=True)
+        found, energy = state.getPositions(asNumpy=True)._value, state.getPotentialEnergy()._value
     except openmm.OpenMMException:
-        found = np.full((n, 3), np.nan)
-    if not np.isfinite(found).all():
+        energy = np.nan
+    if not (np.isfinite(energy) and np.isfinite(found).all()):
         raise ValueError("no configuration of finite energy was found from random positions; give positions=...")
     return np.array(found)

@@ -1,5 +1,7 @@
 """Systems to compare energies and forces on: the non-periodic openmmtools test systems, and capped alanine peptides."""
 
+import random
+
 import numpy as np
 import openmm
 from openmm import app, unit
@@ -93,6 +95,7 @@ def peptide(solvent, n_alanines=3):
     topology.createStandardBonds()
     force_field = app.ForceField("amber14-all.xml", *SOLVENTS[solvent])
     model = app.Modeller(topology, positions * unit.nanometer)
-    model.addHydrogens(force_field)
+    random.seed(0)  # Modeller places hydrogens at random before it minimises
+    model.addHydrogens(force_field, platform=openmm.Platform.getPlatformByName("Reference"))
     system = force_field.createSystem(model.topology, nonbondedMethod=app.NoCutoff, constraints=None)
     return system, model.topology, model.positions.value_in_unit(unit.nanometer)

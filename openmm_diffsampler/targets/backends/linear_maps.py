@@ -1,5 +1,7 @@
 """Sparse 0, ±1 matrices that gather atoms into rows and scatter rows back onto atoms, fast in both directions."""
 
+import warnings
+
 import torch
 
 __all__ = ["LinearMap", "difference_map", "selection_map"]
@@ -22,7 +24,11 @@ class LinearMap:
             entries = torch.stack([rows, columns]), values
             sparse = torch.sparse_coo_tensor(*entries, shape, dtype=dtype, device=device, check_invariants=True)
             dense = shape[0] * shape[1] <= _DENSE_ENTRIES
-            return sparse.to_dense() if dense else sparse.coalesce().to_sparse_csr()
+            if dense:
+                return sparse.to_dense()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch calls this format a beta
+                return sparse.coalesce().to_sparse_csr()
 
         self.matrix = matrix(rows, columns, shape)
         self.transposed = matrix(columns, rows, shape[::-1])
@@ -41,7 +47,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, matrix, transposed):
         ctx.matrices = matrix, transposed
-        return (matrix @ x.reshape(len(x), -1)).view(len(matrix), *x.shape[1:])
+        return (matrix @ x.flatten(1)).view(len(matrix), *x.shape[1:])
 
     @staticmethod
     def backward(ctx, grad):

@@ -7,10 +7,9 @@ import numpy as np
 import openmm
 import torch
 
-__all__ = ["OpenMMBackend", "fastest_platform"]
+from .differences import STEP, force_difference
 
-#: Step of the central difference of forces, relative to 1 nm, by the precision of the platform.
-_STEP = {"double": 1e-6, "single": 1e-3}
+__all__ = ["OpenMMBackend", "fastest_platform"]
 
 
 def _properties(platform, properties):
@@ -66,7 +65,7 @@ class OpenMMBackend:
         self.contexts = [_context(system, chosen, settings) for _ in range(n_contexts)]
         self.threads = ThreadPoolExecutor(n_contexts)
         double = platform == "Reference" or settings.get("Precision") == "double"
-        self.step = _STEP["double" if double else "single"]
+        self.step = STEP["double" if double else "single"]
 
     def _run(self, context, positions, energy, forces):
         for k, frame in enumerate(positions):
@@ -95,9 +94,6 @@ class OpenMMBackend:
         return tuple(torch.as_tensor(a).to(self.device, self.dtype) for a in (energy, forces))
 
     def force_vjp(self, x, v):
-        """vᵀ∂F/∂x, which is ∂F/∂x·v since the Hessian is symmetric: (F(x + hv̂) − F(x − hv̂))·|v|/2h."""
-        x, v = x.double(), v.double()
-        norm = v.flatten(1).norm(dim=1).clamp(min=1e-300).reshape(-1, 1, 1)
-        step = self.step * v / norm
-        forward, backward = self.energy_and_forces(x + step)[1], self.energy_and_forces(x - step)[1]
-        return ((forward - backward).double() * norm / (2 * self.step)).to(self.device, self.dtype)
+        """vᵀ∂F/∂x by central differences of forces."""
+        product = force_difference(self.energy_and_forces, x.double(), v.double(), self.step)
+        return product.to(self.device, self.dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from .differences import STEP, force_difference
 from .torch_geometry import Angles, Distances, Positions, Torsions
 from .torch_terms import BodyExecutor, GBExecutor, MapExecutor
 
@@ -73,7 +74,7 @@ class TorchBackend:
         for term in table.terms:
             geometry, executor = self._executor(term, table, tuples, kwargs)
             self.executors[geometry].append(executor)
-        width = max(self.sizes.values(), default=1) * torch.finfo(dtype).bits // 8
+        width = max([1, *self.sizes.values()]) * torch.finfo(dtype).bits // 8
         self.chunk = max(1, _CHUNK_BYTES // width) if self.device.type == "cpu" else max(1, 2**30 // (64 * width))
 
     def _executor(self, term, table, tuples, kwargs):
@@ -115,7 +116,16 @@ class TorchBackend:
             with torch.enable_grad():
                 chunk = x[rows].detach().requires_grad_()
                 gradient = self._evaluate(chunk)[1]
-                product[rows] = -torch.autograd.grad(gradient, chunk, v[rows])[0]
+                # Forces that are constant have no graph.
+                product[rows] = -torch.autograd.grad(gradient, chunk, v[rows])[0] if gradient.requires_grad else 0.0
+        return self._without_nan(product, x, v)
+
+    def _without_nan(self, product, x, v):
+        """Rows that autograd lost in a branch which select() did not take, by differences of forces instead."""
+        lost = ~product.flatten(1).isfinite().all(1)
+        if lost.any():
+            step = STEP["double" if self.dtype == torch.float64 else "single"]
+            product[lost] = force_difference(self.energy_and_forces, x[lost], v[lost], step).to(self.dtype)
         return product
 
 

@@ -47,13 +47,13 @@ class Angles:
     def values(self, positions):
         u, v = self.edges(positions).split(self.n)
         cross = _cross(u, v)
-        sine = _dot(cross, cross).clamp(min=1e-12).sqrt()  # the floor that OpenMM's kernels put under |u×v|
+        sine = _dot(cross, cross).clamp(min=1e-30).sqrt()  # a floor, since the root has no derivative at zero
         return torch.atan2(sine, _dot(u, v)), (u, v, cross, sine)
 
     def gradient(self, cache, slope):
         """From ∂E/∂θ, with ∂θ/∂u = u×(u×v) / (u²|u×v|) and ∂θ/∂v = (u×v)×v / (v²|u×v|)."""
         u, v, cross, sine = cache
-        along = slope / sine
+        along = slope / sine.clamp(min=1e-6)  # the floor of OpenMM's kernels
         by_u = _cross(u, cross) * (along / _dot(u, u)).unsqueeze(1)
         by_v = _cross(cross, v) * (along / _dot(v, v)).unsqueeze(1)
         return self.edges.transpose(torch.cat([by_u, by_v]))

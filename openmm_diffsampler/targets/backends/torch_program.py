@@ -59,7 +59,7 @@ class _Lookup:
     def __call__(self, *indices):
         position = 0
         for index, size, stride in zip(indices, self.shape, self.strides, strict=True):
-            position = position + index.round().long().clamp(0, size - 1) * stride
+            position = position + (index + 0.5).floor().long().clamp(0, size - 1) * stride  # halves go up, as in OpenMM
         return self.data[position]
 
 
@@ -195,6 +195,7 @@ class TorchProgram:
     """
 
     def __init__(self, program, parameters, tables, *, dtype, device):
+        self.outputs, self.dtype, self.device = program.outputs, dtype, device
         instructions, varying = program.instructions, program.varying
         changing = [n for n in range(len(instructions)) if varying[n]]
         needed = {a for n in changing for a in instructions[n].args} | set(program.outputs)

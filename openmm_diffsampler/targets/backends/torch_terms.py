@@ -15,6 +15,8 @@ _BLOCK = 4_000_000
 
 def _run(program, n_terms, batch, **variables):
     """Outputs of `program` as (n_terms, batch) tensors, block by block where there are many."""
+    if n_terms == 0:
+        return [torch.zeros(0, batch, dtype=program.dtype, device=program.device)] * len(program.outputs)
     size = max(1, _BLOCK // batch)
     blocks = []
     for start in range(0, n_terms, size):
@@ -33,7 +35,7 @@ class _Rows:
 
     def __init__(self, rows, n, **kwargs):
         rows = torch.as_tensor(rows)
-        start = int(rows[0])
+        start = int(rows[0]) if len(rows) else 0
         together = torch.equal(rows, torch.arange(start, start + len(rows)))
         self.slice = slice(start, start + len(rows)) if together else None
         self.map = None if together else selection_map(rows, n, **kwargs)
@@ -170,7 +172,7 @@ class GBExecutor:
         energy = 0.0
         for item, stage in zip(self.term.energies, self.energies, strict=True):
             if item.pair:
-                ends = {name: stage.ends(values[name]).split(stage.n_pairs) for name in item.depends_on}
+                ends = {name: stage.ends(values[name]).unflatten(0, (2, stage.n_pairs)) for name in item.depends_on}
                 ends = {f"{name}{k + 1}": end[k] for name, end in ends.items() for k in (0, 1)}
                 value, by_r, *by_ends = stage.run(stage.rows.read(r), **ends)
                 stage.rows.add(slope, by_r)

@@ -126,18 +126,23 @@ def _exclusions(force):
 
 
 def _interacting_pairs(force):
-    """(n, 2) pairs i < j of a CustomNonbondedForce after exclusions and interaction groups."""
+    """(n, 2) pairs of a CustomNonbondedForce after exclusions; one in several interaction groups counts in each."""
     n = force.getNumParticles()
-    interacts = np.zeros((n, n), dtype=bool)
-    for group in range(force.getNumInteractionGroups()):
-        first, second = (list(atoms) for atoms in force.getInteractionGroupParameters(group))
-        interacts[np.ix_(first, second)] = True
-        interacts[np.ix_(second, first)] = True
-    if force.getNumInteractionGroups() == 0:
-        interacts[:] = True
+    excluded = np.zeros((n, n), dtype=bool)
     for i, j in _exclusions(force):
-        interacts[i, j] = interacts[j, i] = False
-    return np.argwhere(np.triu(interacts, 1))
+        excluded[i, j] = excluded[j, i] = True
+    groups = [force.getInteractionGroupParameters(k) for k in range(force.getNumInteractionGroups())]
+    if not groups:
+        return np.argwhere(np.triu(~excluded, 1))
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for group in groups:
+        inside = np.zeros((2, n), dtype=bool)
+        for k in (0, 1):
+            inside[k, list(group[k])] = True
+        interacts = inside[0][:, None] & inside[1] & ~excluded
+        interacts &= ~np.tril(interacts.T)  # of (i, j) and (j, i) only the first, and no atom with itself
+        pairs.append(np.argwhere(interacts))
+    return np.concatenate(pairs)
 
 
 def _computed_values(force, names, functions, constants):

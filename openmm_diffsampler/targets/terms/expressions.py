@@ -6,6 +6,7 @@ The grammar is the one of OpenMM's custom forces: ``+ - * / ^``, function calls,
 """
 
 import re
+from functools import cache
 
 import sympy
 
@@ -66,17 +67,17 @@ class select(sympy.Function):
 
 
 class minimum(sympy.Function):
-    """min(a, b)."""
+    """min(a, b), with the derivative of b where they are equal, as OpenMM has it."""
 
     nargs = 2
 
     def _eval_derivative(self, s):
         a, b = self.args
-        return select(step(b - a), a.diff(s), b.diff(s))
+        return select(step(a - b), b.diff(s), a.diff(s))
 
 
 class maximum(sympy.Function):
-    """max(a, b)."""
+    """max(a, b), with the derivative of a where they are equal."""
 
     nargs = 2
 
@@ -182,7 +183,7 @@ class _Parser:
         if self.peek() == "^":
             self.take()
             exponent = self.signed()
-            if exponent.is_Float and exponent == int(exponent):
+            if exponent.is_Float and float(exponent).is_integer():  # sympy takes 2 and 2.0 for different numbers
                 exponent = sympy.Integer(int(exponent))
             return base**exponent
         return base
@@ -221,40 +222,44 @@ def parse_expression(text, variables, functions=None, constants=None):
     """Read an OpenMM expression into a sympy expression of the given variables.
 
     Arguments:
-        text: the expression, with definitions after semicolons.
+        text: the expression, with definitions after semicolons. As in OpenMM, a definition sees those to its right, the
+            leftmost of several with the same name, and hides a variable of that name from what stands left of it.
         variables: names that stay symbols.
         functions: tabulated functions, name → (number of arguments, callable on sympy expressions).
         constants: names that are replaced by numbers (global parameters).
 
     Raises:
-        ExpressionError: bad syntax, an unknown name or function, a definition that refers to itself.
+        ExpressionError: bad syntax, an unknown name or function (a definition does not see itself).
 
     Example:
         >>> parse_expression("0.5*k*x^2; x=r-r0", ["r", "r0"], constants={"k": 2.0})
         1.0*(r - r0)**2
     """
     main, *definitions = text.split(";")
-    bodies = {}
+    bodies = []
     for definition in definitions:
         if not definition.strip():
             continue
         name, equals, body = definition.partition("=")
         if not equals:
             raise ExpressionError(f"definition {definition.strip()!r} has no '=' in expression {text!r}")
-        bodies[name.strip()] = body
+        bodies.append((name.strip(), body))
     known = {name: symbol(name) for name in variables}
     known.update({name: sympy.Float(float(value)) for name, value in (constants or {}).items()})
-    resolving = []
 
-    def lookup(name):
-        if name in bodies and name not in resolving:
-            resolving.append(name)
-            known[name] = _Parser(bodies.pop(name), lookup, functions or {}).parse()
-            resolving.pop()
-        elif name in resolving:
-            raise ExpressionError(f"{name!r} is defined through itself in expression {text!r}")
-        if name not in known:
-            raise ExpressionError(f"unknown name {name!r} in expression {text!r}; known are {sorted(known)}")
-        return known[name]
+    @cache
+    def lookup(name, start):
+        """What `name` means where the definitions from number `start` on are visible."""
+        for k in range(start, len(bodies)):
+            if bodies[k][0] == name:
+                return read(bodies[k][1], k + 1)
+        if name in known:
+            return known[name]
+        raise ExpressionError(
+            f"unknown name {name!r} in expression {text!r}; known are {sorted(known)} and what is defined further right"
+        )
 
-    return _Parser(main, lookup, functions or {}).parse()
+    def read(part, start):
+        return _Parser(part, lambda name: lookup(name, start), functions or {}).parse()
+
+    return read(main, 0)

@@ -5,6 +5,7 @@ once; the rest runs for every configuration. Equal subexpressions are computed o
 """
 
 from dataclasses import dataclass, field
+from math import isfinite
 
 import sympy
 
@@ -88,7 +89,12 @@ class _Builder:
         return self.numbers[instruction]
 
     def constant(self, value):
-        return self.emit("const", data=float(value))
+        number = complex(value)
+        if number.imag or not isfinite(number.real):
+            raise expressions.ExpressionError(
+                f"the global parameters make a part of the expression {value}, which is no finite real number"
+            )
+        return self.emit("const", data=number.real)
 
     def visit(self, node):
         if node not in self.seen:
@@ -96,7 +102,7 @@ class _Builder:
         return self.seen[node]
 
     def build(self, node):
-        if node.is_number:
+        if node.is_number and not node.has(sympy.Function):  # step(0.5) and such are left to the executor
             return self.constant(node)
         if node.is_Symbol:
             kind, name = self.kinds[node]
@@ -130,7 +136,7 @@ class _Builder:
 
     def power(self, base, exponent):
         number = self.visit(base)
-        if exponent.is_number and float(2 * exponent) == int(2 * exponent):
+        if (exponent.is_Rational or exponent.is_Float) and float(2 * exponent).is_integer():
             halves = int(2 * exponent)
             if halves < 0:
                 number, halves = self.emit("recip", [number]), -halves

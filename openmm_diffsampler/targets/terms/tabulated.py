@@ -74,9 +74,10 @@ def read_tabulated_functions(force, tables):
             tables.append(_spline_table(function))
             functions[name] = (1, lambda x, index=index: spline(index, 0, x))
         elif isinstance(function, (openmm.Discrete1DFunction, openmm.Discrete2DFunction, openmm.Discrete3DFunction)):
-            *shape, values = function.getFunctionParameters()
-            shape = tuple(shape) or (len(values),)
-            tables.append(LookupTable(np.asarray(values, dtype=float), shape))
+            parameters = function.getFunctionParameters()
+            one = isinstance(function, openmm.Discrete1DFunction)  # whose parameters are the values themselves
+            *shape, values = [len(parameters), parameters] if one else parameters
+            tables.append(LookupTable(np.asarray(values, dtype=float), tuple(shape)))
             functions[name] = (len(shape), lambda *indices, index=index: lookup(index, *indices))
         else:
             raise ExpressionError(

@@ -1,212 +1,115 @@
-"""Closed-form forces against OpenMM's Reference platform: every force, every listed test system, capped peptides."""
+"""Closed-form forces against OpenMM's Reference platform: every listed test system, capped peptides, precision."""
 
-import numpy as np
-import openmm
 import pytest
 import torch
+from openmm import unit
 
 from openmm_diffsampler import load_system
-from openmm_diffsampler.targets.backends.openmm_backend import OpenMMBackend
+from openmm_diffsampler.targets.backends import torch_backend, torch_terms
 from openmm_diffsampler.targets.backends.torch_backend import TorchBackend
-from openmm_diffsampler.targets.terms.translate import UnsupportedForceError, translate_system
+from openmm_diffsampler.targets.terms.table import TermTable
 
 from ..openmmtools_systems import LARGE, SMALL, SOLVENTS, openmmtools_system, peptide
+from ..reference import assert_agrees, closed_form, force_error, random_positions, reference, thermal
+
+pytestmark = pytest.mark.filterwarnings("ignore:Non-optimal GB parameters")
 
 
-def relative_force_error(system, x, dtype=torch.float64):
-    exact = OpenMMBackend(system, platform="Reference", n_contexts=1).energy_and_forces(x)
-    energy, forces = TorchBackend(translate_system(system), dtype=dtype).energy_and_forces(x.to(dtype))
-    scale = exact[0].abs() + exact[1].flatten(1).norm(dim=1)
-    assert ((energy - exact[0]).abs() <= (1e-10 if dtype == torch.float64 else 1e-4) * scale).all()
-    difference = (forces - exact[1]).flatten(1).norm(dim=1)
-    return float((difference / exact[1].flatten(1).norm(dim=1)).max())
+@pytest.fixture(scope="module")
+def molecule():
+    return load_system("alanine-dipeptide")
 
 
-def thermal(system, positions, n=3, steps=60):
-    """Snapshots of a short Langevin run at 300 K."""
-    integrator = openmm.LangevinMiddleIntegrator(300, 5, 0.0005)
-    integrator.setRandomNumberSeed(1)
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, integrator, platform)
-    context.setPositions(positions)
-    context.setVelocitiesToTemperature(300, 1)
-    frames = []
-    for _ in range(n):
-        integrator.step(steps)
-        frames.append(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
-    return torch.as_tensor(np.array(frames))
+@pytest.fixture(scope="module")
+def frames(molecule):
+    return thermal(molecule.system, molecule.positions, n=4)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_forces_of_openmmtools_systems(name):
     system, positions = openmmtools_system(name)
-    steps = 60 if len(positions) < 100 else 5
-    assert relative_force_error(system, thermal(system, positions, steps=steps)) <= 1e-10
+    platform = "Reference" if len(positions) < 100 else "CPU"  # which is the faster one for dynamics
+    assert_agrees(system, thermal(system, positions, steps=100, platform=platform))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_forces_of_large_openmmtools_systems(name):
     system, positions = openmmtools_system(name)
-    x = torch.as_tensor(np.array(positions) + np.random.default_rng(0).normal(scale=0.003, size=(1, len(positions), 3)))
-    assert relative_force_error(system, x) <= 1e-10
+    assert_agrees(system, thermal(system, positions, n=1, steps=10, platform="CPU"))
 
 
 @pytest.mark.parametrize("solvent", SOLVENTS)
 def test_forces_of_capped_peptides(solvent):
     system, _, positions = peptide(solvent)
-    assert relative_force_error(system, thermal(system, positions)) <= 1e-10
+    assert_agrees(system, thermal(system, positions, steps=100))
 
 
-def test_forces_in_single_precision():
-    molecule = load_system("alanine-dipeptide")
-    x = thermal(molecule.system, molecule.positions)
-    assert relative_force_error(molecule.system, x, torch.float32) <= 2e-5
+def test_single_precision(molecule, frames):
+    x = torch.cat([frames, thermal(molecule.system, molecule.positions, n=4, seed=2)])
+    energy, forces = closed_form(molecule.system, dtype=torch.float32).energy_and_forces(x.float())
+    exact_energy, exact_forces = reference(molecule.system).energy_and_forces(x)
+    assert energy.dtype == forces.dtype == torch.float32
+    assert energy.isfinite().all() and forces.isfinite().all()
+    assert force_error(forces, exact_forces) <= 2e-5
+    assert (energy - exact_energy).abs().max() <= 2e-3
 
 
-def particles(n=12):
-    system = openmm.System()
-    for _ in range(n):
-        system.addParticle(1.0)
-    return system
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_second_derivatives(molecule, frames, dtype):
+    v = random_positions(22, batch=len(frames), scale=1.0, seed=4)
+    forward, backward = (reference(molecule.system).energy_and_forces(frames + s * 1e-6 * v)[1] for s in (1, -1))
+    expected = (forward - backward) / 2e-6
+    found = closed_form(molecule.system, dtype=dtype).force_vjp(frames.to(dtype), v.to(dtype))
+    assert found.dtype == dtype
+    assert (found - expected).norm() <= (1e-8 if dtype == torch.float64 else 1e-5) * expected.norm()
 
 
-def cmap():
-    force, rng = openmm.CMAPTorsionForce(), np.random.default_rng(2)
-    force.addMap(6, rng.normal(size=36))
-    force.addMap(9, rng.normal(size=81))
-    force.addTorsion(0, 0, 1, 2, 3, 1, 2, 3, 4)
-    force.addTorsion(1, 4, 5, 6, 7, 8, 9, 10, 11)
-    return force
+def test_second_derivatives_are_symmetric(molecule, frames):
+    backend = closed_form(molecule.system)
+    v, w = (random_positions(22, batch=len(frames), scale=1.0, seed=s) for s in (4, 5))
+    first, second = (backend.force_vjp(frames, v) * w).sum(), (backend.force_vjp(frames, w) * v).sum()
+    assert torch.allclose(first, second, rtol=1e-11)
 
 
-def ryckaert_bellemans():
-    force = openmm.RBTorsionForce()
-    force.addTorsion(0, 1, 2, 3, 1.0, 2.0, -3.0, 0.5, 0.25, 2.0)
-    force.addTorsion(3, 2, 1, 0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.5)
-    return force
+@pytest.mark.parametrize("batch", [0, 1, 5, 23])
+def test_chunks_make_no_difference(molecule, frames, batch, monkeypatch):
+    whole = closed_form(molecule.system)
+    monkeypatch.setattr(torch_backend, "_CHUNK_BYTES", 4 * 231 * 8)
+    pieces = closed_form(molecule.system)
+    assert pieces.chunk == 4 < whole.chunk
+    x = frames.repeat(6, 1, 1)[:batch] + random_positions(22, batch=batch, scale=0.001)
+    for one, other in zip(whole.energy_and_forces(x), pieces.energy_and_forces(x), strict=True):
+        assert one.shape[0] == batch and torch.allclose(one, other, rtol=1e-12, atol=1e-9)
+    assert torch.allclose(whole.force_vjp(x, x), pieces.force_vjp(x, x), rtol=1e-10, atol=1e-6)
 
 
-def periodic_torsion():
-    force = openmm.PeriodicTorsionForce()
-    for n in (1, 2, 3):
-        force.addTorsion(4, 1, 6, 3, n, 0.3 * n, 2.5)
-    return force
+def test_blocks_of_terms_make_no_difference(molecule, frames, monkeypatch):
+    backend = closed_form(molecule.system)
+    energy, forces = backend.energy_and_forces(frames)
+    monkeypatch.setattr(torch_terms, "_BLOCK", 7 * len(frames))
+    in_blocks = backend.energy_and_forces(frames)
+    assert torch.allclose(in_blocks[0], energy, rtol=1e-13)
+    assert torch.allclose(in_blocks[1], forces, rtol=1e-12, atol=1e-9)
 
 
-def nonbonded_with_offsets():
-    force = openmm.NonbondedForce()
-    for i in range(12):
-        force.addParticle((-1) ** i * 0.3, 0.2, 0.5)
-    force.addException(0, 1, 0.0, 0.2, 0.0)
-    force.addException(1, 2, 0.05, 0.25, 0.3)
-    force.addGlobalParameter("scale", 0.7)
-    force.addParticleParameterOffset("scale", 3, 0.2, 0.01, 0.1)
-    force.addExceptionParameterOffset("scale", 1, 0.1, 0.0, 0.2)
-    return force
+def test_atoms_that_the_energy_does_not_know_feel_nothing():
+    energy, forces = TorchBackend(TermTable(3)).energy_and_forces(random_positions(3))
+    assert not energy.any() and not forces.any()
+    assert not TorchBackend(TermTable(3)).force_vjp(random_positions(3), random_positions(3)).any()
 
 
-def gbsa():
-    force = openmm.GBSAOBCForce()
-    force.setSoluteDielectric(2.0)
-    force.setSolventDielectric(60.0)
-    for i in range(12):
-        force.addParticle((-1) ** i * 0.3, 0.1 + 0.01 * i, 0.7 + 0.02 * i)
-    return force
+def test_energies_do_not_change_under_rotation(molecule, frames):
+    axes = torch.linalg.qr(random_positions(3, batch=1)[0])[0]
+    backend = closed_form(molecule.system)
+    energy, forces = backend.energy_and_forces(frames)
+    turned_energy, turned_forces = backend.energy_and_forces(frames @ (axes * torch.linalg.det(axes)))
+    assert torch.allclose(turned_energy, energy, rtol=1e-11)
+    assert torch.allclose(turned_forces, forces @ (axes * torch.linalg.det(axes)), rtol=1e-9, atol=1e-8)
 
 
-def custom_angle():
-    force = openmm.CustomAngleForce("k*(cos(theta)-c)^2+a*theta")
-    force.addGlobalParameter("a", 0.3)
-    force.addPerAngleParameter("k")
-    force.addPerAngleParameter("c")
-    force.addAngle(0, 1, 2, (3.0, 0.2))
-    force.addAngle(5, 3, 4, (1.0, -0.2))
-    return force
-
-
-def custom_torsion():
-    force = openmm.CustomTorsionForce("k*min(d, 2*3.14159265-d)^2; d=abs(theta-t0)")
-    force.addPerTorsionParameter("k")
-    force.addPerTorsionParameter("t0")
-    force.addTorsion(0, 1, 2, 3, (3.0, 0.2))
-    force.addTorsion(7, 5, 2, 4, (1.0, -0.2))
-    return force
-
-
-def custom_nonbonded():
-    force = openmm.CustomNonbondedForce("f(r)*d1*d2*table(t1, t2) + step(0.4-r)*e*r; e=0.5")
-    force.addPerParticleParameter("q")
-    force.addPerParticleParameter("t")
-    force.addComputedValue("d", "q^2+1")
-    force.addTabulatedFunction("f", openmm.Continuous1DFunction(np.sin(np.arange(9)), 0.1, 0.8))
-    force.addTabulatedFunction("table", openmm.Discrete2DFunction(2, 3, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
-    for i in range(12):
-        force.addParticle((0.1 * i, i % 2))
-    force.addExclusion(0, 1)
-    force.addExclusion(5, 2)
-    force.addInteractionGroup(range(6), range(3, 12))
-    return force
-
-
-def custom_gb():
-    force = openmm.CustomGBForce()
-    force.addPerParticleParameter("q")
-    force.addComputedValue("I", "q2*exp(-3*r)*(1+0.1*q1)", openmm.CustomGBForce.ParticlePair)
-    force.addComputedValue("B", "1/(1+I^2)", openmm.CustomGBForce.SingleParticle)
-    force.addComputedValue("C", "B*I+q", openmm.CustomGBForce.SingleParticle)
-    force.addEnergyTerm("q*C^2", openmm.CustomGBForce.SingleParticle)
-    force.addEnergyTerm("q1*q2*B1*C2/(r+0.1)+q1*q2*B2*C1/(r+0.1)", openmm.CustomGBForce.ParticlePair)
-    force.addEnergyTerm("r*B1*B2", openmm.CustomGBForce.ParticlePairNoExclusions)
-    for i in range(12):
-        force.addParticle((0.1 + 0.05 * i,))
-    force.addExclusion(0, 1)
-    force.addExclusion(7, 3)
-    return force
-
-
-FORCES = (
-    cmap,
-    ryckaert_bellemans,
-    periodic_torsion,
-    nonbonded_with_offsets,
-    gbsa,
-    custom_angle,
-    custom_torsion,
-    custom_nonbonded,
-    custom_gb,
-)
-
-
-@pytest.mark.parametrize("make", FORCES, ids=lambda make: make.__name__)
-def test_single_forces_on_random_positions(make):
-    system = particles()
-    system.addForce(make())
-    x = torch.randn(20, 12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) * 0.25
-    assert relative_force_error(system, x) <= 1e-10
-
-
-def test_force_vjp_is_the_derivative_of_the_force():
-    molecule = load_system("alanine-dipeptide")
-    x = thermal(molecule.system, molecule.positions, n=2)
-    v = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(4))
-    by_differences = OpenMMBackend(molecule.system, platform="Reference", n_contexts=1).force_vjp(x, v)
-    closed_form = TorchBackend(translate_system(molecule.system)).force_vjp(x, v)
-    assert (closed_form - by_differences).norm() <= 1e-7 * by_differences.norm()
-
-
-def test_refusals_name_the_force():
-    system = particles()
-    force = openmm.CustomNonbondedForce("f(r, 1)")
-    force.addTabulatedFunction("f", openmm.Continuous2DFunction(4, 4, np.zeros(16), 0, 1, 0, 1))
-    for _ in range(12):
-        force.addParticle([])
-    system.addForce(force)
-    with pytest.raises(UnsupportedForceError, match=r"CustomNonbondedForce.*Continuous2DFunction"):
-        translate_system(system)
-    system = particles()
-    force = openmm.NonbondedForce()
-    force.setNonbondedMethod(openmm.NonbondedForce.CutoffNonPeriodic)
-    system.addForce(force)
-    with pytest.raises(UnsupportedForceError, match="NonbondedForce uses a cutoff"):
-        translate_system(system)
+def test_shipped_clusters():
+    for name in ("lj13", "lj55"):
+        cluster = load_system(name)
+        start = torch.as_tensor(cluster.positions.value_in_unit(unit.nanometer), dtype=torch.float64)
+        assert_agrees(cluster.system, start + random_positions(len(start), batch=5, scale=0.05))
