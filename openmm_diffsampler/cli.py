@@ -1,10 +1,12 @@
 """openmm-diffsampler: list systems, sample one, analyse a trajectory."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 __all__ = ["app"]
@@ -16,7 +18,7 @@ _METHODS = ("digs", "hmc", "mala")
 
 
 def _fail(error):
-    Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
     raise typer.Exit(1)
 
 
@@ -79,6 +81,7 @@ def run(
         wt = sampler.sample(
             initial,
             draws,
+            n_chains=chains,
             n_warmup=warmup,
             thinning=thinning,
             seed=seed,
@@ -87,9 +90,10 @@ def run(
         )
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         _fail(error)
-    settings |= {"seed": seed, "sampler": type(sampler).__name__, "evaluations": f"{target.n_evaluations:,}"}
+    evaluations = sum(row["evaluations"] for row in sampler.statistics)
+    settings |= {"seed": seed, "sampler": type(sampler).__name__, "evaluations after warm-up": f"{evaluations:,}"}
     written = write_results(wt, folder, name=target.name, statistics=sampler.statistics, settings=settings)
-    _remove_checkpoint(checkpoint)
+    shutil.rmtree(checkpoint, ignore_errors=True)
     _print_results(wt, sampler.statistics, written)
 
 
@@ -110,8 +114,8 @@ def analyse(
         wt = WeightedTrajectory.load(trajectory)
         folder = output or trajectory.parent / f"{trajectory.stem}-analysis"
         title = name or trajectory.stem
-        written = write_results(wt, folder, name=title, frames=None, torsions=_parse_torsions(torsions))
-    except (ValueError, TypeError, OSError) as error:
+        written = write_results(wt, folder, name=title, saved=trajectory, torsions=_parse_torsions(torsions))
+    except (ValueError, TypeError, OSError, ImportError) as error:
         _fail(error)
     _print_results(wt, [], written, frames=trajectory)
 
@@ -129,12 +133,6 @@ def _describe_target(target):
     backend = getattr(target, "backend", None)
     how = "" if backend is None else f", energies by backend {backend} ({target.backend_reason})"
     return f"{target.n_degrees_of_freedom} degrees of freedom{how}"
-
-
-def _remove_checkpoint(folder):
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _print_results(wt, statistics, written, frames=None):

@@ -14,7 +14,7 @@ __all__ = ["build_run", "prepare_folder"]
 
 
 def build_run(system, method, n_chains, seed, temperature, backend, given):
-    """The target, the sampler and the starting positions of `n_chains` chains.
+    """The target, the sampler and where `n_chains` chains start: all in one configuration, or each in its own.
 
     Arguments:
         system: name or folder.
@@ -29,14 +29,13 @@ def build_run(system, method, n_chains, seed, temperature, backend, given):
         if temperature is not None:
             loaded = dataclasses.replace(loaded, temperature=temperature * unit.kelvin)
         target = loaded.target(backend=backend)
-        start = torch.as_tensor(loaded.positions.value_in_unit(unit.nanometer), dtype=target.dtype)
-        initial = start.repeat(n_chains, 1, 1)
+        initial = loaded.positions
     else:
         if temperature is not None or backend != "auto":
             raise ValueError(f"{loaded.name} is a density in closed form, which has no temperature and no backend")
         target = loaded.target()
         initial = target.normal(n_chains, torch.Generator().manual_seed(seed))
-    settings = recommended_settings(target, initial) | {k: v for k, v in given.items() if v not in (None, [])}
+    settings = recommended_settings(target, initial, n_chains) | {k: v for k, v in given.items() if v not in (None, [])}
     if settings.get("torsion_scale") == 0:
         settings["torsion_scale"] = None
     return target, _sampler(target, method, settings), initial
@@ -51,7 +50,7 @@ def _sampler(target, method, settings):
 
 
 def prepare_folder(folder, overwrite):
-    """Where checkpoints go in `folder`; refuses a finished run unless `overwrite`, which empties it.
+    """Where checkpoints go in `folder`; refuses a finished run unless `overwrite`, which forgets it.
 
     Raises:
         FileExistsError: the folder holds a finished run, or things that are not of a run.
@@ -61,6 +60,7 @@ def prepare_folder(folder, overwrite):
     finished = folder / "diagnostics.json"
     if overwrite:
         shutil.rmtree(checkpoint, ignore_errors=True)
+        finished.unlink(missing_ok=True)  # or this run, killed, would look finished
     elif finished.exists():
         raise FileExistsError(f"{folder} holds a finished run; choose another --output, or pass --overwrite")
     elif folder.exists() and not checkpoint.exists() and any(folder.iterdir()):

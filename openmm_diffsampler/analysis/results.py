@@ -20,7 +20,9 @@ __all__ = ["surface_torsions", "write_results"]
 _PACKAGES = ("openmm_diffsampler", "openmm", "torch", "mdtraj", "numpy")
 
 
-def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), settings=None, torsions=None):
+def write_results(
+    wt, folder, *, name, frames="trajectory.dcd", saved=None, statistics=(), settings=None, torsions=None
+):
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
     Written are the frames with their weights and topology, ``ramachandran.png`` or ``torsions.png``, ``energy.png``,
@@ -31,8 +33,8 @@ def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), s
         wt: a WeightedTrajectory.
         folder: where files go; made if absent.
         name: of the system, for titles.
-        frames: file name of the frames; ``.npz`` replaces the suffix for densities without particles. None to leave the
-            frames alone.
+        frames: file name of the frames; ``.npz`` replaces the suffix for densities without particles.
+        saved: where the frames are already; then they are not written.
         statistics: rows of the acceptance table, dicts with one key a column.
         settings: dict of what the run was asked for.
         torsions: the two torsions of the surface; by default :func:`surface_torsions`.
@@ -43,7 +45,7 @@ def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), s
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
-    if frames is not None:
+    if saved is None:
         frames = frames if wt.topology is not None else str(Path(frames).with_suffix(".npz"))
         labels = ("frames", "topology", "weights")
         paths = wt.save(folder / frames)
@@ -60,7 +62,7 @@ def write_results(wt, folder, *, name, frames="trajectory.dcd", statistics=(), s
         summary=_summary(wt, settings),
         tables=_tables(wt, diagnostics),
         figures=figures,
-        how_to_load=how_to_load(frames or "trajectory.dcd"),
+        how_to_load=how_to_load(saved or frames),
     )
     return written
 

@@ -48,7 +48,7 @@ class Checkpoint:
                 reason = f"{path} is damaged ({error}); delete the folder {self.folder} to start over"
                 raise ValueError(reason) from None
             self._require_same(metadata["settings"], path)
-            for x, u in zip(tensors.pop("drawn x"), tensors.pop("drawn u"), strict=True):
+            for x, u in zip(tensors.pop("drawn x", ()), tensors.pop("drawn u", ()), strict=True):
                 drawn.positions.append(x.clone())
                 drawn.energies.append(u.clone())
             newest = tensors, metadata["numbers"]
@@ -75,8 +75,6 @@ class Checkpoint:
         tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         if len(drawn) > self.n_saved:
             tensors |= {"drawn x": drawn.x(self.n_saved), "drawn u": drawn.u(self.n_saved)}
-        else:
-            tensors |= {"drawn x": tensors["x"][None][:0].clone(), "drawn u": tensors["u"][None][:0].clone()}
         path = self.folder / f"block-{len(self._blocks()):05d}.safetensors"
         unfinished = path.with_suffix(".unfinished")
         save_file(tensors, unfinished, {"run": json.dumps({"settings": self.settings, "numbers": numbers})})

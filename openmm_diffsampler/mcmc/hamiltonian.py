@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .metropolis import metropolis
 from .state import evaluate
 
 __all__ = ["Tether", "hamiltonian_step"]
@@ -60,7 +61,5 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
         moved = evaluate(target, moved.x + h * velocity)
         velocity = velocity + (h if k < n_leapfrog - 1 else 0.5 * h) * total_score(moved)
     after = total_energy(moved) + velocity.flatten(1).square().sum(1) / 2
-    # A trajectory that ran off has an infinite energy or NaN: probability zero either way.
-    probability = (before - after).clamp(max=0).exp().nan_to_num(0.0)
-    uniform = torch.rand(n, generator=generator, dtype=probability.dtype, device=probability.device)
-    return state.where(uniform < probability, moved), probability
+    accepted, probability = metropolis(before - after, generator)
+    return state.where(accepted, moved), probability

@@ -7,6 +7,7 @@ import torch
 
 from .adaptation import StepSize
 from .hamiltonian import Tether, hamiltonian_step
+from .metropolis import metropolis
 from .state import evaluate
 
 __all__ = ["HamiltonianKernel", "Kernel", "NoiseKernel", "RotationKernel"]
@@ -119,8 +120,7 @@ class NoiseKernel(HamiltonianKernel):
         n = len(state)
         noised = state.x + self.scale * target.normal(n, generator)
         guess = evaluate(target, noised + self.scale * target.normal(n, generator))
-        uniform = torch.rand(n, generator=generator, dtype=guess.u.dtype, device=guess.u.device)
-        accepted = uniform < (state.u - guess.u).clamp(max=0).exp()
+        accepted, _ = metropolis(state.u - guess.u, generator)
         if not self.correct_guess:
             accepted = guess.u.isfinite()
         self.count("guess", accepted)
@@ -152,8 +152,7 @@ class RotationKernel(Kernel):
             bond = torch.randint(len(self.rotations), (len(state),), **options)
             angle = 2**0.5 * self.scale * torch.randn(len(state), dtype=state.x.dtype, **options)
             turned = evaluate(target, target.project(self.rotations.rotate(state.x, bond, angle)))
-            uniform = torch.rand(len(state), dtype=turned.u.dtype, **options)
-            accepted = uniform < (state.u - turned.u).clamp(max=0).exp()
+            accepted, _ = metropolis(state.u - turned.u, generator)
             self.count("guess", accepted)
             state = state.where(accepted, turned)
         return state

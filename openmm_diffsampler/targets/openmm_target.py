@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import os
-import time
 
 import numpy as np
 import openmm
 import torch
 
 from .backends.openmm_backend import OpenMMBackend, fastest_platform
+from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
 from .system_checks import generic_positions, positions_array, require_samplable
@@ -191,11 +191,6 @@ def _is_translation_invariant(reference, nearby, exact):
     return bool(((moved - exact[0]).abs() <= 1e-9 * scale).all())
 
 
-def _rate(backend, x, seconds=1.0):
-    """Evaluations per second on the batch `x`, after one call to warm up."""
-    backend.energy_and_forces(x)
-    start, n = time.perf_counter(), 0
-    while n == 0 or time.perf_counter() - start < seconds:
-        backend.energy_and_forces(x)
-        n += len(x)
-    return n / (time.perf_counter() - start)
+def _rate(backend, x):
+    """Evaluations per second on the batch `x`."""
+    return len(x) * calls_per_second(lambda: backend.energy_and_forces(x), 1.0)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from openmm_diffsampler import WeightedTrajectory
+from openmm_diffsampler.running import prepare_folder
 
 SHORT = ["--chains", "8", "--draws", "40", "--warmup", "10", "--thinning", "1", "--no-progress"]
 
@@ -44,6 +46,17 @@ def test_run_killed_and_run_again_equals_a_whole_run(tmp_path):
     assert refused.returncode == 1 and "--overwrite" in refused.stderr
     analysed = command("analyse", "whole/trajectory.dcd", cwd=tmp_path)
     assert analysed.returncode == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
+    assert "whole/trajectory.dcd" in (tmp_path / "whole/trajectory-analysis/report.html").read_text()
+
+
+def test_overwriting_forgets_the_finished_run(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "diagnostics.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="finished run"):
+        prepare_folder(tmp_path, overwrite=False)
+    prepare_folder(tmp_path, overwrite=True)
+    (tmp_path / "checkpoint").mkdir()
+    assert prepare_folder(tmp_path, overwrite=False) == tmp_path / "checkpoint"
 
 
 def test_densities_without_particles(tmp_path):

@@ -1,6 +1,5 @@
 """Energies and forces of a batch from a pool of OpenMM contexts: any force, any platform."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,6 +7,7 @@ import openmm
 import torch
 
 from .differences import STEP, force_difference
+from .timing import calls_per_second
 
 __all__ = ["OpenMMBackend", "fastest_platform"]
 
@@ -33,14 +33,12 @@ def fastest_platform(system, positions, seconds=0.2):
         platform = openmm.Platform.getPlatform(k)
         try:
             context = _context(system, platform, _properties(platform, None))
-            context.setPositions(positions)
-            context.getState(getEnergy=True, getForces=True)
-            start, n = time.perf_counter(), 0
-            while time.perf_counter() - start < seconds:
+
+            def evaluate(context=context):
                 context.setPositions(positions)
                 context.getState(getEnergy=True, getForces=True)
-                n += 1
-            rates[platform.getName()] = n / (time.perf_counter() - start)
+
+            rates[platform.getName()] = calls_per_second(evaluate, seconds)
         except openmm.OpenMMException:  # a platform whose device or driver is absent
             continue
     return max(rates, key=rates.get)

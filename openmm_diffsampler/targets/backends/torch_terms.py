@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from ..terms.table import VARIABLES
 from .linear_maps import selection_map
 from .torch_program import TorchProgram
 
@@ -58,7 +59,7 @@ class BodyExecutor:
         self.n_terms = len(term.atoms)
         self.rows = _Rows(rows, n, **kwargs)
         self.program = TorchProgram(term.program, term.parameters, tables, **kwargs)
-        self.variables = {"distance": ("r",), "position": ("x", "y", "z")}.get(term.geometry, ("theta",))
+        self.variables = VARIABLES[term.geometry]
 
     def __call__(self, quantity, slope):
         """Energy (batch,); adds the derivatives by the quantities to `slope`."""

@@ -5,12 +5,11 @@ import sympy
 
 from .expressions import ExpressionError, parse_expression, symbol
 from .program import compile_program
-from .table import BodyTerm, ComputedValue, EnergyContribution, GBTerm
+from .table import VARIABLES, BodyTerm, ComputedValue, EnergyContribution, GBTerm
 from .tabulated import read_tabulated_functions
 
 __all__ = ["CUSTOM_TRANSLATORS", "body_term", "gb_term", "global_parameters", "no_cutoff"]
 
-_VARIABLES = {"distance": ["r"], "angle": ["theta"], "torsion": ["theta"], "position": ["x", "y", "z"]}
 _N_ATOMS = {"distance": 2, "angle": 3, "torsion": 4, "position": 1}
 
 
@@ -25,7 +24,7 @@ def body_term(geometry, atoms, expression, names, parameters, *, source, functio
         source: name of the OpenMM force.
         functions, constants: see :func:`~.expressions.parse_expression`.
     """
-    variables = _VARIABLES[geometry]
+    variables = VARIABLES[geometry]
     energy = expression
     if isinstance(expression, str):
         energy = parse_expression(expression, [*variables, *names], functions, constants)
@@ -43,8 +42,8 @@ def per_distance(derivative):
     return sympy.factor_terms(derivative) / symbol("r")
 
 
-def _suffixed(names):
-    return [f"{name}{k}" for k in (1, 2) for name in names]
+def _suffixed(names, ends=(1, 2)):
+    return [f"{name}{k}" for k in ends for name in names]
 
 
 def gb_term(values, energies, parameters, constants, *, source, exclusions=(), functions=None):
@@ -64,13 +63,12 @@ def gb_term(values, energies, parameters, constants, *, source, exclusions=(), f
         """Whether it is a pair stage, whether exclusions count, the program, and the earlier values it depends on."""
         pair = kind != "single"
         ends = (1, 2) if pair else ("",)
-        variables = [f"{name}{k}" for k in ends for name in known]
-        own = [f"{name}{k}" for k in ends for name in names]
+        variables, own = _suffixed(known, ends), _suffixed(names, ends)
         distance = ["r"] if pair else []
         energy = parse_expression(expression, [*distance, *variables, *own], functions, constants)
         depends_on = [name for name in known if any(energy.has(symbol(f"{name}{k}")) for k in ends)]
         slopes = [per_distance(energy.diff(symbol("r")))] if pair else []
-        slopes += [energy.diff(symbol(f"{name}{k}")) for k in ends for name in depends_on]
+        slopes += [energy.diff(symbol(name)) for name in _suffixed(depends_on, ends)]
         program = compile_program([energy, *slopes], [*distance, *variables], own)
         return pair, kind == "pair without exclusions", program, tuple(depends_on)
 

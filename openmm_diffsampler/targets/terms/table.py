@@ -10,7 +10,10 @@ import numpy as np
 
 from .program import Program
 
-__all__ = ["BodyTerm", "ComputedValue", "EnergyContribution", "GBTerm", "MapTerm", "TermTable"]
+__all__ = ["VARIABLES", "BodyTerm", "ComputedValue", "EnergyContribution", "GBTerm", "MapTerm", "TermTable"]
+
+#: Variables of the program of a :class:`BodyTerm`, by its geometry.
+VARIABLES = {"distance": ("r",), "angle": ("theta",), "torsion": ("theta",), "position": ("x", "y", "z")}
 
 
 @dataclass(frozen=True)
