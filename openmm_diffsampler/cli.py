@@ -42,7 +42,7 @@ def run(
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-run.")] = None,
     method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), hmc or mala.")] = "digs",
     chains: Annotated[int, typer.Option(min=1, help="Chains, side by side.")] = 128,
-    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 400,
+    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 300,
     warmup: Annotated[int, typer.Option(min=0, help="Sweeps before the first frame; step sizes adapt here.")] = 100,
     thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 2,
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
