@@ -15,6 +15,8 @@ _HOMES = {
     "LennardJones": "targets",
     "gmm40": "targets",
     "DiffusiveGibbs": "mcmc",
+    "DiffusiveGibbsIntegrator": "mcmc.integrator",
+    "DiffusiveGibbsMove": "mcmc.move",
     "HMC": "mcmc",
     "MALA": "mcmc",
     "WeightedTrajectory": "analysis",

@@ -4,27 +4,26 @@ from openmm_diffsampler.coordinates import BondRotations
 
 from .kernels import NoiseKernel, RotationKernel
 from .sampler import BatchedSampler
+from .sweep import Sweep
 
 __all__ = ["DiffusiveGibbs"]
-
-_DENOISERS = ("hmc", "mala")
 
 
 class DiffusiveGibbs(BatchedSampler):
     r"""Diffusive Gibbs sampling (DiGS): chains jump through noise, x → x̃ → x.
 
-    One level of a sweep noises, :math:`\tilde x \sim N(\alpha x, \sigma^2)`, and draws from the denoising posterior
+    The sweep is that of :class:`~openmm_diffsampler.mcmc.sweep.Sweep`, with unit masses: each level noises,
+    :math:`\tilde x \sim N(\alpha x, \sigma^2)`, and draws from the denoising posterior
 
     .. math:: p(x \mid \tilde x) \propto e^{-u(x)}\, N(\tilde x; \alpha x, \sigma^2)
 
-    by a Metropolis-corrected guess :math:`x' \sim N(\tilde x/\alpha, (\sigma/\alpha)^2)`, accepted with
-    :math:`\min(1, e^{u(x)-u(x')})`, and Hamiltonian steps on the posterior. Only s = σ/α enters. A sweep goes through
-    the levels from large to small. In Cartesian coordinates a molecule accepts guesses only at tiny s; for it
-    ``torsion_scale`` adds a level whose noise turns rotatable bonds.
+    by a Metropolis-corrected guess and Hamiltonian steps. Only s = σ/α enters. In Cartesian coordinates a molecule
+    accepts guesses only at tiny s; for it ``torsion_scale`` adds a level whose noise turns rotatable bonds.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.
-        noise_scales: s of each level, in the units of x (nm for molecules).
+        noise_scales: s of each level, in the units of x (nm for molecules): a number, or one number a particle (a
+            coordinate, for densities without particles), where zero leaves a particle out of the noise.
         step_size: where the adaptation of each level's step size starts, in the units of x.
         n_leapfrog: leapfrog steps of one Hamiltonian step.
         n_denoising_steps: Hamiltonian steps of a level.
@@ -66,17 +65,17 @@ class DiffusiveGibbs(BatchedSampler):
         torsion_scale=None,
         n_torsion_trials=None,
     ):
-        if denoiser not in _DENOISERS:
-            raise ValueError(f"denoiser is {denoiser!r}; supported are {', '.join(map(repr, _DENOISERS))}")
+        sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps, denoiser)
         kernels = []
         if torsion_scale is not None:
             if target.topology is None:
                 raise ValueError("torsion_scale needs the bonds of the molecule; give the target a topology")
             rotations = BondRotations(target.topology, target.device)
             kernels.append(RotationKernel(rotations, torsion_scale, n_torsion_trials or len(rotations)))
-        steps = 1 if denoiser == "mala" else n_leapfrog
-        for scale in sorted(noise_scales, reverse=True):
-            kernels.append(NoiseKernel(scale, step_size, steps, n_denoising_steps, correct_guess))
+        for scale in sweep.noise_scales:
+            if not isinstance(scale, float) and len(scale) != target.event_shape[0]:
+                raise ValueError(f"a noise level has {len(scale)} scales and {target.name} {target.event_shape[0]}")
+            kernels.append(NoiseKernel(scale, step_size, sweep.n_leapfrog, n_denoising_steps, correct_guess))
         if not kernels:
             raise ValueError("there is no noise level; give noise_scales, for example [0.1]")
         super().__init__(target, kernels)

@@ -6,31 +6,46 @@ import torch
 
 from .metropolis import metropolis
 from .state import evaluate
+from .sweep import STEP_SIZE_JITTER
 
 __all__ = ["Tether", "hamiltonian_step"]
-
-#: Each chain's step size is drawn within this fraction of the nominal one, so that no orbit closes on itself.
-_JITTER = 0.2
 
 
 @dataclass(frozen=True)
 class Tether:
-    """The harmonic part |x − x̃|²/2s² of the denoising posterior p(x | x̃) ∝ p(x) N(x̃; x, s²)."""
+    """The harmonic part |x − x̃|²/2s² of the denoising posterior p(x | x̃) ∝ p(x) N(x̃; x, s²).
+
+    Arguments:
+        noised: x̃ (n_chains, *event_shape).
+        scale: s, one number, or a tensor that broadcasts to the event shape, zero where there is no tether.
+    """
 
     noised: torch.Tensor
-    scale: float
+    scale: float | torch.Tensor
 
     def energy(self, x):
-        return (x - self.noised).flatten(1).square().sum(1) / (2 * self.scale**2)
+        """|x − x̃|²/2s²: (n_chains, *event_shape) → (n_chains,)."""
+        stretched = (x - self.noised) / self.scale
+        return self._where_tethered(stretched, 0.0).flatten(1).square().sum(1) / 2
 
-    def score(self, x):
-        return (self.noised - x) / self.scale**2
+    def move(self, x, velocity, h):
+        """Positions and velocities after the time h of exact motion under the tether alone."""
+        angle = h / self.scale
+        arm, cosine, sine = x - self.noised, angle.cos(), angle.sin()
+        moved = self.noised + cosine * arm + self.scale * sine * velocity
+        turned = cosine * velocity - sine * arm / self.scale
+        return self._where_tethered(moved, x + h * velocity), self._where_tethered(turned, velocity)
+
+    def _where_tethered(self, value, otherwise):
+        return value if isinstance(self.scale, float) else torch.where(self.scale > 0, value, otherwise)
 
 
 def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=None):
-    r"""Leapfrog of unit mass through u(x) (+ the tether), with momenta drawn afresh, accepted with min(1, e^{−ΔH}).
+    r"""A leapfrog trajectory of unit mass, with velocities drawn afresh, accepted with min(1, e^{−ΔH}).
 
-    With one leapfrog step this is the Metropolis-adjusted Langevin algorithm (MALA) of time step ½h².
+    A leapfrog step of size h kicks the velocity by ½h times the score, moves freely (or exactly under the tether, which
+    turns x − x̃ and v into each other) and kicks again: any h is stable as far as the tether goes. With one leapfrog
+    step and no tether this is the Metropolis-adjusted Langevin algorithm (MALA) of time step ½h².
 
     Arguments:
         target: what is sampled.
@@ -44,22 +59,34 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
         The new :class:`ChainState` and each chain's acceptance probability (n_chains,).
     """
 
-    def total_energy(s):
-        return s.u if tether is None else s.u + tether.energy(s.x)
-
-    def total_score(s):
-        return s.score if tether is None else s.score + tether.score(s.x)
+    def hamiltonian(s, velocity):
+        potential = s.u if tether is None else s.u + tether.energy(s.x)
+        return potential + velocity.flatten(1).square().sum(1) / 2
 
     n = len(state)
-    velocity = target.normal(n, generator)
+    velocity = normal(target, n, generator, tether)
     spread = torch.rand(n, generator=generator, dtype=velocity.dtype, device=velocity.device) * 2 - 1
-    h = (step_size * (1 + _JITTER * spread)).reshape(-1, *(1 for _ in target.event_shape))
-    before = total_energy(state) + velocity.flatten(1).square().sum(1) / 2
+    h = (step_size * (1 + STEP_SIZE_JITTER * spread)).reshape(-1, *(1 for _ in target.event_shape))
+    before = hamiltonian(state, velocity)
     moved = state
-    velocity = velocity + 0.5 * h * total_score(moved)
+    velocity = velocity + 0.5 * h * moved.score
     for k in range(n_leapfrog):
-        moved = evaluate(target, moved.x + h * velocity)
-        velocity = velocity + (h if k < n_leapfrog - 1 else 0.5 * h) * total_score(moved)
-    after = total_energy(moved) + velocity.flatten(1).square().sum(1) / 2
-    accepted, probability = metropolis(before - after, generator)
+        if tether is None:
+            x = moved.x + h * velocity
+        else:
+            x, velocity = tether.move(moved.x, velocity, h)
+        moved = evaluate(target, x)
+        velocity = velocity + (h if k < n_leapfrog - 1 else 0.5 * h) * moved.score
+    accepted, probability = metropolis(before - hamiltonian(moved, velocity), generator)
     return state.where(accepted, moved), probability
+
+
+def normal(target, n, generator, tether):
+    """Standard normal draws, in the subspace of the target unless the tether differs from particle to particle.
+
+    Such a tether moves the centroid, which is then as free as any coordinate.
+    """
+    if tether is None or isinstance(tether.scale, float):
+        return target.normal(n, generator)
+    options = {"generator": generator, "dtype": target.dtype, "device": target.device}
+    return torch.randn(n, *target.event_shape, **options)

@@ -1,14 +1,16 @@
 """The moves that a sweep is made of; each leaves the target invariant and counts what it accepts."""
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 
 import torch
 
 from .adaptation import StepSize
-from .hamiltonian import Tether, hamiltonian_step
+from .hamiltonian import Tether, hamiltonian_step, normal
 from .metropolis import metropolis
 from .state import evaluate
+from .sweep import level_name
 
 __all__ = ["HamiltonianKernel", "Kernel", "NoiseKernel", "RotationKernel"]
 
@@ -98,34 +100,38 @@ class HamiltonianKernel(Kernel):
 
 
 class NoiseKernel(HamiltonianKernel):
-    r"""One level of diffusive Gibbs sampling: x̃ ~ N(x, s²), then x from p(x | x̃) by a guess and Hamiltonian steps.
-
-    The guess x' ~ N(x̃, s²) is taken with probability min(1, e^{u(x) − u(x')}), in which the proposal density and the
-    tether cancel.
+    r"""One level of a :class:`~openmm_diffsampler.mcmc.sweep.Sweep`: noise, guess, Hamiltonian steps on p(x | x̃).
 
     Arguments:
-        scale: s = σ/α of the noise N(αx, σ²), in the units of x.
+        scale: s = σ/α of the noise N(αx, σ²), in the units of x: one number, or a tuple of one number a particle.
         correct_guess: take the Metropolis step of the guess; without it the guess always replaces x, as an
             uncorrected start of the denoising, and the weights of modes come out wrong.
         step_size, n_leapfrog, n_steps: of the Hamiltonian steps.
     """
 
     def __init__(self, scale, step_size, n_leapfrog, n_steps, correct_guess=True):
-        super().__init__(min(step_size, scale), n_leapfrog, n_steps, name=f"noise {scale:.3g}")
-        if not scale > 0:
-            raise ValueError(f"noise scale is {scale}; it must be positive")
+        super().__init__(step_size, n_leapfrog, n_steps, name=level_name(scale))
         self.scale, self.correct_guess = scale, correct_guess
 
     def move(self, target, state, generator, adapt):
-        n = len(state)
-        noised = state.x + self.scale * target.normal(n, generator)
-        guess = evaluate(target, noised + self.scale * target.normal(n, generator))
+        n, scale = len(state), self._scale(target)
+        tether = Tether(state.x, scale)  # its kind decides where noise lives
+        noised = state.x + scale * normal(target, n, generator, tether)
+        guess = evaluate(target, noised + scale * normal(target, n, generator, tether))
         accepted, _ = metropolis(state.u - guess.u, generator)
         if not self.correct_guess:
             accepted = guess.u.isfinite()
         self.count("guess", accepted)
         state = state.where(accepted, guess)
-        return super().move(target, state, generator, adapt, Tether(noised, self.scale))
+        state = super().move(target, state, generator, adapt, Tether(noised, scale))
+        # Noise by particle moves the centroid; energies and scores do not notice its going back.
+        return state if isinstance(scale, float) else dataclasses.replace(state, x=target.project(state.x))
+
+    def _scale(self, target):
+        if isinstance(self.scale, float):
+            return self.scale
+        scale = torch.tensor(self.scale, dtype=target.dtype, device=target.device)
+        return scale.reshape(-1, *(1 for _ in target.event_shape[1:]))
 
 
 class RotationKernel(Kernel):

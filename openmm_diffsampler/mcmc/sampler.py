@@ -137,7 +137,7 @@ class BatchedSampler:
 
 
 def _settings(kernel):
-    plain = {k: v for k, v in vars(kernel).items() if isinstance(v, int | float | str | bool)}
+    plain = {k: v for k, v in vars(kernel).items() if isinstance(v, int | float | str | bool | tuple)}
     changing = ("evaluations", "seconds")
     step = {} if kernel.step_size is None else {"initial step size": kernel.step_size.initial}
     return {k: v for k, v in plain.items() if k not in changing} | step

@@ -7,8 +7,13 @@ from openmm import unit
 __all__ = ["generic_positions", "positions_array", "require_samplable"]
 
 
-def require_samplable(system):
+def require_samplable(system, *, massless=False, barostat=False):
     """Raise unless every coordinate of `system` is free and its energy alone defines the density.
+
+    Arguments:
+        system: openmm System.
+        massless: allow particles of mass zero, where the caller holds them fixed.
+        barostat: allow one, where the caller leaves it to others to change the volume.
 
     Raises:
         TypeError: not an openmm System.
@@ -27,17 +32,18 @@ def require_samplable(system):
     sites = [i for i in range(n) if system.isVirtualSite(i)]
     if sites:
         raise ValueError(f"particles {_listed(sites)} are virtual sites, which are no coordinates; use a model without")
-    massless = [i for i in range(n) if system.getParticleMass(i)._value == 0]
-    if massless:
+    fixed = [i for i in range(n) if system.getParticleMass(i)._value == 0]
+    if fixed and not massless:
         raise ValueError(
-            f"particles {_listed(massless)} have mass zero, which OpenMM holds fixed and this target would move; "
+            f"particles {_listed(fixed)} have mass zero, which OpenMM holds fixed and this target would move; "
             "give them a mass, or restrain them by a CustomExternalForce"
         )
     for force in system.getForces():
-        if "Barostat" in type(force).__name__:
+        if "Barostat" in type(force).__name__ and not barostat:
             raise ValueError(
-                f"the System has a {type(force).__name__}, and a target is a density at constant volume; "
-                "remove it with system.removeForce(...)"
+                f"the System has a {type(force).__name__}, and what is sampled here is a density at constant volume; "
+                "remove it with system.removeForce(...). To sample at constant pressure, put the openmmtools moves "
+                "DiffusiveGibbsMove and MonteCarloBarostatMove in a SequenceMove"
             )
 
 
