@@ -19,6 +19,7 @@ _HOMES = {
     "DiffusiveGibbsMove": "mcmc.move",
     "HMC": "mcmc",
     "MALA": "mcmc",
+    "ParallelTempering": "mcmc",
     "WeightedTrajectory": "analysis",
     "free_energy_surface": "analysis",
 }

@@ -12,6 +12,7 @@ from .free_energy import (
     free_energy_surface,
     torsion_angles,
 )
+from .mmd import MMD, maximum_mean_discrepancy
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
 from .report import write_report
@@ -20,6 +21,7 @@ from .weighted_trajectory import Estimate, WeightedTrajectory
 
 __all__ = [
     "ALANINE_DIPEPTIDE_BASINS",
+    "MMD",
     "Estimate",
     "FreeEnergySurface",
     "WeightedTrajectory",
@@ -28,6 +30,7 @@ __all__ = [
     "default_observables",
     "effective_sample_size",
     "free_energy_surface",
+    "maximum_mean_discrepancy",
     "plot_chain_diagnostics",
     "plot_energy_histogram",
     "plot_free_energy_surface",

@@ -1,8 +1,17 @@
-"""Markov chains: diffusive Gibbs sampling of many chains in torch, and HMC and MALA beside it."""
+"""Markov chains: diffusive Gibbs sampling of many chains in torch, and HMC, MALA and parallel tempering beside it."""
 
 from .baselines import HMC, MALA
 from .defaults import recommended_settings, thermal_width
 from .diffusive_gibbs import DiffusiveGibbs
 from .sampler import BatchedSampler
+from .tempering import ParallelTempering
 
-__all__ = ["HMC", "MALA", "BatchedSampler", "DiffusiveGibbs", "recommended_settings", "thermal_width"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "BatchedSampler",
+    "DiffusiveGibbs",
+    "ParallelTempering",
+    "recommended_settings",
+    "thermal_width",
+]

@@ -23,24 +23,26 @@ class Tether:
     noised: torch.Tensor
     scale: float | torch.Tensor
 
+    @property
+    def frequency(self):
+        """1/s of unit masses, zero where there is no tether."""
+        return 1 / self.scale if isinstance(self.scale, float) else torch.where(self.scale > 0, 1 / self.scale, 0.0)
+
     def energy(self, x):
         """|x − x̃|²/2s²: (n_chains, *event_shape) → (n_chains,)."""
-        stretched = (x - self.noised) / self.scale
-        return self._where_tethered(stretched, 0.0).flatten(1).square().sum(1) / 2
+        return ((x - self.noised) * self.frequency).flatten(1).square().sum(1) / 2
 
     def move(self, x, velocity, h):
         """Positions and velocities after the time h of exact motion under the tether alone."""
-        angle = h / self.scale
-        arm, cosine, sine = x - self.noised, angle.cos(), angle.sin()
-        moved = self.noised + cosine * arm + self.scale * sine * velocity
-        turned = cosine * velocity - sine * arm / self.scale
-        return self._where_tethered(moved, x + h * velocity), self._where_tethered(turned, velocity)
-
-    def _where_tethered(self, value, otherwise):
-        return value if isinstance(self.scale, float) else torch.where(self.scale > 0, value, otherwise)
+        frequency, arm = self.frequency, x - self.noised
+        cosine, sine = (h * frequency).cos(), (h * frequency).sin()
+        drift = (
+            self.scale * sine if isinstance(self.scale, float) else torch.where(self.scale > 0, self.scale * sine, h)
+        )
+        return self.noised + cosine * arm + drift * velocity, cosine * velocity - sine * frequency * arm
 
 
-def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=None):
+def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=None, inverse_temperature=1.0):
     r"""A leapfrog trajectory of unit mass, with velocities drawn afresh, accepted with min(1, e^{−ΔH}).
 
     A leapfrog step of size h kicks the velocity by ½h times the score, moves freely (or exactly under the tether, which
@@ -54,13 +56,16 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
         n_leapfrog: steps of a trajectory, one evaluation each.
         generator: torch Generator.
         tether: of the denoising posterior, or None for the target itself.
+        inverse_temperature: β, to sample e^{−βu} instead of e^{−u}.
 
     Returns:
         The new :class:`ChainState` and each chain's acceptance probability (n_chains,).
     """
 
     def hamiltonian(s, velocity):
-        potential = s.u if tether is None else s.u + tether.energy(s.x)
+        potential = inverse_temperature * s.u
+        if tether is not None:
+            potential = potential + tether.energy(s.x)
         return potential + velocity.flatten(1).square().sum(1) / 2
 
     n = len(state)
@@ -69,14 +74,14 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
     h = (step_size * (1 + STEP_SIZE_JITTER * spread)).reshape(-1, *(1 for _ in target.event_shape))
     before = hamiltonian(state, velocity)
     moved = state
-    velocity = velocity + 0.5 * h * moved.score
+    velocity = velocity + 0.5 * h * inverse_temperature * moved.score
     for k in range(n_leapfrog):
         if tether is None:
             x = moved.x + h * velocity
         else:
             x, velocity = tether.move(moved.x, velocity, h)
         moved = evaluate(target, x)
-        velocity = velocity + (h if k < n_leapfrog - 1 else 0.5 * h) * moved.score
+        velocity = velocity + (h if k < n_leapfrog - 1 else 0.5 * h) * inverse_temperature * moved.score
     accepted, probability = metropolis(before - hamiltonian(moved, velocity), generator)
     return state.where(accepted, moved), probability
 

@@ -88,10 +88,10 @@ class HamiltonianKernel(Kernel):
         self.method = "hmc" if n_leapfrog > 1 else "mala"
         self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method])
 
-    def move(self, target, state, generator, adapt, tether=None):
+    def move(self, target, state, generator, adapt, **options):
         for _ in range(self.n_steps):
             state, probability = hamiltonian_step(
-                target, state, self.step_size.value, self.n_leapfrog, generator, tether
+                target, state, self.step_size.value, self.n_leapfrog, generator, **options
             )
             self.count(self.method.upper(), probability)
             if adapt:
@@ -123,7 +123,7 @@ class NoiseKernel(HamiltonianKernel):
             accepted = guess.u.isfinite()
         self.count("guess", accepted)
         state = state.where(accepted, guess)
-        state = super().move(target, state, generator, adapt, Tether(noised, scale))
+        state = super().move(target, state, generator, adapt, tether=Tether(noised, scale))
         # Noise by particle moves the centroid; energies and scores do not notice its going back.
         return state if isinstance(scale, float) else dataclasses.replace(state, x=target.project(state.x))
 

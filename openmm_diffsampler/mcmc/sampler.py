@@ -64,7 +64,7 @@ class BatchedSampler:
         for name, value, least in (("n_draws", n_draws, 1), ("n_warmup", n_warmup, 0), ("thinning", thinning, 1)):
             if value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
-        state = initial_state(self.target, initial, n_chains)
+        state = self._spread(initial_state(self.target, initial, n_chains))
         generator = torch.Generator(self.target.device).manual_seed(seed)
         self._reset()
         drawn = _Draws(n_draws)
@@ -90,7 +90,7 @@ class BatchedSampler:
                 for _ in range(thinning):
                     state = self._sweep(state, generator)
                     advance(state)
-                drawn.append(state)
+                drawn.append(self._kept(state))
                 if store is not None and (len(drawn) % every == 0 or len(drawn) == n_draws):
                     store.save(drawn, *self._saved(state, generator))
         self.statistics = [kernel.statistics() for kernel in self.kernels]
@@ -100,6 +100,14 @@ class BatchedSampler:
             topology=self.target.topology,
             temperature=self.target.temperature,
         )
+
+    def _spread(self, state):
+        """The state that sweeps start from, for a sampler with more chains than are asked for."""
+        return state
+
+    def _kept(self, state):
+        """The chains whose positions are draws."""
+        return state
 
     def describe(self):
         """What the sampler does, as plain values: equal for equal samplers."""
@@ -138,7 +146,7 @@ class BatchedSampler:
 
 def _settings(kernel):
     plain = {k: v for k, v in vars(kernel).items() if isinstance(v, int | float | str | bool | tuple)}
-    changing = ("evaluations", "seconds")
+    changing = ("evaluations", "seconds", "is_odd")
     step = {} if kernel.step_size is None else {"initial step size": kernel.step_size.initial}
     return {k: v for k, v in plain.items() if k not in changing} | step
 

@@ -27,6 +27,17 @@ class ChainState:
             torch.where(rows, proposed.score, self.score),
         )
 
+    def rows(self, rows):
+        """The chains in the slice `rows`."""
+        return ChainState(self.x[rows], self.u[rows], self.score[rows])
+
+    def with_rows(self, rows, other):
+        """This state, with `other` in the slice `rows`."""
+        ours = [t.clone() for t in (self.x, self.u, self.score)]
+        for whole, part in zip(ours, (other.x, other.u, other.score), strict=True):
+            whole[rows] = part
+        return ChainState(*ours)
+
 
 def evaluate(target, x):
     """The state of chains at `x`."""
