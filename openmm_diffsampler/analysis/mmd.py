@@ -82,10 +82,12 @@ def _kernel_matrix(z, n_kernels):
     """K (N, N) of the pooled samples z (N, d)."""
     n = len(z)
     z = z - z.mean(0)
-    mean_square = 2 * n * z.square().sum() / (n * (n - 1))
-    widths = [float(mean_square) * 2.0 ** (i - n_kernels // 2) for i in range(n_kernels)]
+    widest = 2 * n * float(z.square().sum()) / (n * (n - 1)) * 2.0 ** (n_kernels - 1 - n_kernels // 2)
     kernel = torch.empty(n, n, dtype=torch.float32 if n >= _LARGE else torch.float64)
     for start in range(0, n, _CHUNK):
-        squares = torch.cdist(z[start : start + _CHUNK], z, compute_mode="donot_use_mm_for_euclid_dist").square()
-        kernel[start : start + _CHUNK] = sum((squares / -width).exp() for width in widths)
+        term = (torch.cdist(z[start : start + _CHUNK], z).square() / -widest).exp()
+        total = term.clone()
+        for _ in range(n_kernels - 1):  # half the width is the square of the kernel
+            total += term.square_()
+        kernel[start : start + _CHUNK] = total
     return kernel

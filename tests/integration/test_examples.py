@@ -1,7 +1,9 @@
 """The examples run as they are, in their short form."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,19 @@ def test_example(path, tmp_path):
     result = subprocess.run([sys.executable, path, "--short"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "report.html" in result.stdout and list(tmp_path.glob("*/report.html"))
+
+
+def test_replica_exchange_goes_on_after_a_kill(tmp_path):
+    call = [sys.executable, EXAMPLES[0].with_name("replica_exchange.py"), "--short"]
+    killed = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "replica-exchange_checkpoint.nc"
+    while killed.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_size > 33_000):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "going on after iteration" in again.stdout
+    # 20 iterations of 50 sweeps, whoever made them, and at most one that the kill undid.
+    assert "300 K: 1,000 sweeps" in again.stdout or "300 K: 1,050 sweeps" in again.stdout

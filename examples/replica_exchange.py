@@ -1,0 +1,77 @@
+"""Replica exchange of openmmtools with diffusive Gibbs sampling and Langevin dynamics in sequence.
+
+    python examples/replica_exchange.py            # a minute or two
+    python examples/replica_exchange.py --short    # seconds, to see it run
+
+Kill it whenever you like and run it again: it goes on from replica-exchange.nc, statistics of the moves included.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import openmm
+from openmm import unit
+from openmmtools import cache, mcmc, multistate, states
+
+import openmm_diffsampler as ods
+from openmm_diffsampler.analysis import basin_populations, write_results
+
+logging.getLogger("openmmtools.multistate").setLevel(logging.ERROR)
+short = "--short" in sys.argv
+n_iterations, n_sweeps = (20, 50) if short else (300, 200)
+storage = Path("replica-exchange.nc")
+
+molecule = ods.load_system("alanine-dipeptide-vacuum")
+temperatures = np.geomspace(300, 700, 4) * unit.kelvin
+reporter = multistate.MultiStateReporter(
+    storage,
+    open_mode="r+" if storage.exists() else None,
+    checkpoint_interval=1,
+    analysis_particle_indices=range(molecule.system.getNumParticles()),  # positions of every iteration
+)
+if storage.exists():
+    sampler = multistate.ReplicaExchangeSampler.from_storage(reporter)
+    print(f"going on after iteration {sampler.iteration}")
+else:
+    digs = ods.DiffusiveGibbsMove([0.02, 0.0005] * unit.nanometer, 1 * unit.femtosecond, n_sweeps)
+    langevin = mcmc.LangevinDynamicsMove(
+        timestep=1 * unit.femtosecond, collision_rate=1 / unit.picosecond, n_steps=200, reassign_velocities=False
+    )
+    sampler = multistate.ReplicaExchangeSampler(mcmc_moves=mcmc.SequenceMove([digs, langevin]))
+    sampler.create(
+        [states.ThermodynamicState(molecule.system, t) for t in temperatures],
+        states.SamplerState(molecule.positions),
+        reporter,
+    )
+
+# The Reference platform is the fastest for 22 atoms in vacuum.
+contexts = cache.ContextCache(platform=openmm.Platform.getPlatformByName("Reference"))
+sampler.energy_context_cache = sampler.sampler_context_cache = contexts
+if sampler.iteration < n_iterations:
+    sampler.extend(n_iterations - sampler.iteration)
+
+for temperature, moves in zip(temperatures, sampler.mcmc_moves, strict=True):
+    statistics = moves.move_list[0].statistics
+    wide, narrow = statistics["levels"]
+    print(
+        f"{temperature.value_in_unit(unit.kelvin):.0f} K: {statistics['sweeps']:,} sweeps, accepted guesses "
+        f"{wide['guess acceptance']:.3f} and {narrow['guess acceptance']:.3f}, trajectories "
+        f"{wide['HMC acceptance']:.3f} and {narrow['HMC acceptance']:.3f}"
+    )
+
+# The frames that were at 300 K, whichever replica they belong to.
+at_300 = (reporter.read_replica_thermodynamic_states() == 0).argmax(1)
+frames = [
+    reporter.read_sampler_states(iteration, analysis_particles_only=True)[replica].positions._value
+    for iteration, replica in enumerate(at_300)
+][len(at_300) // 10 :]
+reporter.close()
+wt = ods.WeightedTrajectory.from_chains(
+    np.array(frames, dtype=float)[:, None], topology=molecule.mdtraj_topology, temperature=temperatures[0]
+)
+for basin, (population, error) in basin_populations(wt).items():
+    print(f"{basin:12} {population:.3f} ± {error:.3f}")
+for what, path in write_results(wt, "replica-exchange-results", name="alanine dipeptide in vacuum").items():
+    print(f"{what:20} {path}")
