@@ -51,7 +51,7 @@ def run(
     torsion_scale: Annotated[float | None, typer.Option(help="Noise on torsions in rad; 0 for none.")] = None,
     step_size: Annotated[float | None, typer.Option(help="Where adaptation starts, in nm.")] = None,
     leapfrog: Annotated[int | None, typer.Option(min=1, help="Leapfrog steps of a Hamiltonian step.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, torch or openmm.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, kernel, torch or openmm.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
 ):

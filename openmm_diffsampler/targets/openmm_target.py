@@ -8,6 +8,7 @@ import numpy as np
 import openmm
 import torch
 
+from .backends.kernel import KernelBackend, KernelTooLargeError
 from .backends.openmm_backend import OpenMMBackend, fastest_platform
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
@@ -20,7 +21,7 @@ __all__ = ["BACKENDS", "BackendMismatchError", "OpenMMTarget"]
 
 _log = logging.getLogger(__name__)
 
-BACKENDS = ("auto", "torch", "openmm")
+BACKENDS = ("auto", "kernel", "torch", "openmm")
 
 #: Up to this many atoms the closed forms in torch are the faster backend everywhere it was measured.
 _SMALL = 200
@@ -40,14 +41,16 @@ class OpenMMTarget(Target):
         system: openmm System without constraints, virtual sites, massless particles and barostat.
         temperature: openmm Quantity.
         topology: openmm.app or mdtraj Topology of the atoms; trajectories need it.
-        backend: ``"torch"``: closed-form energies and forces, for the forces listed in docs/supported-forces.md.
+        backend: ``"kernel"``: closed-form energies and forces, compiled for the CPU, for the forces listed in
+            docs/supported-forces.md; second derivatives by differences of forces.
+            ``"torch"``: the same in torch, on a CPU or GPU; second derivatives in closed form.
             ``"openmm"``: a pool of contexts, for every force; second derivatives by finite differences of forces.
             ``"auto"``: the faster one that supports the System; :attr:`backend` and :attr:`backend_reason` tell which
             and why.
         positions: a configuration, Quantity or nm, (n_atoms, 3), around which the backend is checked and timed. Without
             it one is made by minimisation from random positions.
         name: how reports call the density.
-        dtype: precision of the evaluation. torch.float32 is about twice as fast in backend "torch".
+        dtype: precision of the evaluation. torch.float32 is about twice as fast in closed form.
         device: where backend "torch" evaluates, "cpu" or "cuda".
         platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
             trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties.
@@ -55,7 +58,7 @@ class OpenMMTarget(Target):
     Raises:
         TypeError: `system` is no System, or the temperature has no unit.
         ValueError: something in the System cannot be sampled here, an unknown backend, or atom counts that differ.
-        UnsupportedForceError: backend "torch" was asked for and a force has no closed form.
+        UnsupportedForceError: backend "kernel" or "torch" was asked for and a force has no closed form.
         BackendMismatchError: energies or forces differ from the Reference platform.
 
     Example:
@@ -66,7 +69,7 @@ class OpenMMTarget(Target):
         >>> x = torch.as_tensor(molecule.positions.value_in_unit(unit.nanometer)).repeat(5, 1, 1)
         >>> u, score = target.reduced_potential_and_score(x)
         >>> u.shape, score.shape, target.n_evaluations, target.backend
-        (torch.Size([5]), torch.Size([5, 22, 3]), 5, 'torch')
+        (torch.Size([5]), torch.Size([5, 22, 3]), 5, 'kernel')
     """
 
     def __init__(
@@ -113,27 +116,47 @@ class OpenMMTarget(Target):
 
     def _choose(self, backend, nearby):
         """Set the evaluator, `backend` and `backend_reason`."""
-        closed_form = None
-        if backend != "openmm":
+        self.backend, self.backend_reason = backend, "as asked for"
+        if backend == "openmm":
+            self._evaluator = self._openmm_backend(nearby[0].numpy())
+            self.backend_reason += f" ({self._pool_in_words()})"
+            return
+        try:
+            chosen, self._evaluator, reason = self._closed_form(backend)
+        except UnsupportedForceError as error:
+            if backend != "auto":
+                raise
+            chosen, self._evaluator = "openmm", self._openmm_backend(nearby[0].numpy())
+            reason = f"since there are no closed forms: {error} ({self._pool_in_words()})"
+        else:
+            if backend == "auto" and self._n_atoms > _SMALL and self.device.type == "cpu":
+                by_openmm = self._openmm_backend(nearby[0].numpy())
+                rates = [_rate(candidate, nearby.to(self.dtype)) for candidate in (self._evaluator, by_openmm)]
+                reason = f"measured {rates[0]:.3g} evaluations/s in closed form and {rates[1]:.3g} by OpenMM"
+                if rates[1] > rates[0]:
+                    chosen, self._evaluator = "openmm", by_openmm
+                    reason += f" ({self._pool_in_words()})"
+        if backend == "auto":
+            self.backend, self.backend_reason = chosen, reason
+
+    def _closed_form(self, backend):
+        """Name, evaluator and reason of the closed forms: compiled on a CPU, in torch on other devices."""
+        table = translate_system(self.system)
+        if backend == "kernel" and self.device.type != "cpu":
+            raise ValueError(f"backend 'kernel' runs on the CPU, not on {self.device}; use backend='torch' there")
+        if backend != "torch" and self.device.type == "cpu":
             try:
-                closed_form = TorchBackend(translate_system(self.system), dtype=self.dtype, device=self.device)
-                reason = "closed forms exist for every force and are the faster way for a system of this size"
-            except UnsupportedForceError as error:
-                if backend == "torch":
+                evaluator = KernelBackend(table, dtype=self.dtype)
+                return "kernel", evaluator, "closed forms exist for every force and are compiled for this processor"
+            except KernelTooLargeError as error:
+                if backend == "kernel":
                     raise
-                reason = f"since there is no closed form in torch: {error}"
-        if backend != "auto":
-            reason = "as asked for"
-        if closed_form is None or (backend == "auto" and self._n_atoms > _SMALL and self.device.type == "cpu"):
-            by_openmm = self._openmm_backend(nearby[0].numpy())
-            if closed_form is not None:
-                rates = [_rate(candidate, nearby.to(self.dtype)) for candidate in (closed_form, by_openmm)]
-                reason = f"measured {rates[0]:.3g} evaluations/s in torch and {rates[1]:.3g} by OpenMM"
-            if closed_form is None or rates[1] > rates[0]:
-                self._evaluator, self.backend = by_openmm, "openmm"
-                self.backend_reason = f"{reason} ({by_openmm.platform} platform, {len(by_openmm.contexts)} contexts)"
-                return
-        self._evaluator, self.backend, self.backend_reason = closed_form, "torch", reason
+                return "torch", TorchBackend(table, dtype=self.dtype), f"closed forms exist for every force; {error}"
+        evaluator = TorchBackend(table, dtype=self.dtype, device=self.device)
+        return "torch", evaluator, f"closed forms exist for every force, and torch runs them on {self.device}"
+
+    def _pool_in_words(self):
+        return f"{self._evaluator.platform} platform, {len(self._evaluator.contexts)} contexts"
 
     @property
     def _n_atoms(self):

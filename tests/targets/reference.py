@@ -4,6 +4,7 @@ import numpy as np
 import openmm
 import torch
 
+from openmm_diffsampler.targets.backends.kernel import KernelBackend
 from openmm_diffsampler.targets.backends.openmm_backend import OpenMMBackend
 from openmm_diffsampler.targets.backends.torch_backend import TorchBackend
 from openmm_diffsampler.targets.terms.translate import translate_system
@@ -56,10 +57,12 @@ def force_error(forces, exact):
 
 
 def assert_agrees(system, x, tolerance=1e-10, dtype=torch.float64):
-    """Closed-form energies and forces at `x` are those of the Reference platform."""
-    energy, forces = closed_form(system, dtype=dtype).energy_and_forces(x.to(dtype))
+    """Closed-form energies and forces at `x`, in torch and compiled, are those of the Reference platform."""
+    table = translate_system(system)
     exact_energy, exact_forces = reference(system).energy_and_forces(x)
     assert exact_energy.isfinite().all()
-    assert force_error(forces, exact_forces) <= tolerance
     scale = exact_energy.abs() + exact_forces.flatten(1).norm(dim=1).clamp(min=1e-6)
-    assert ((energy - exact_energy).abs() <= tolerance * scale).all()
+    for backend in (TorchBackend, KernelBackend):
+        energy, forces = backend(table, dtype=dtype).energy_and_forces(x.to(dtype))
+        assert force_error(forces, exact_forces) <= tolerance, backend
+        assert ((energy - exact_energy).abs() <= tolerance * scale).all(), backend

@@ -7,7 +7,8 @@ from openmm import unit
 
 from openmm_diffsampler import OpenMMTarget, load_system
 from openmm_diffsampler.targets import BackendMismatchError, UnsupportedForceError, openmm_target
-from openmm_diffsampler.targets.backends.torch_backend import TorchBackend
+from openmm_diffsampler.targets.backends.kernel import KernelBackend, KernelTooLargeError
+from openmm_diffsampler.targets.backends.kernel import backend as kernel_backend
 
 from .reference import particles, random_positions, reference
 
@@ -16,6 +17,8 @@ KT = 8.31446261815324e-3 * 300
 X = torch.tensor([[[0.0, 0.0, 0.0], [0.2, 0.1, 0.0]]], dtype=torch.float64)
 
 BACKENDS = (
+    {"backend": "kernel"},
+    {"backend": "kernel", "dtype": torch.float32},
     {"backend": "torch"},
     {"backend": "torch", "dtype": torch.float32},
     {"backend": "openmm", "platform": "Reference"},
@@ -60,7 +63,7 @@ def test_reduced_potential_is_energy_over_kt():
     u, score = target.reduced_potential_and_score(X)
     assert u.item() == pytest.approx(500 * (r - 0.15) ** 2 / KT)
     assert score[0, 1].tolist() == pytest.approx([-1000 * (r - 0.15) / r * c / KT for c in (0.2, 0.1, 0.0)])
-    assert (target.backend, target.translation_invariant, target.n_degrees_of_freedom) == ("torch", True, 3)
+    assert (target.backend, target.translation_invariant, target.n_degrees_of_freedom) == ("kernel", True, 3)
 
 
 @pytest.mark.parametrize("options", BACKENDS, ids=str)
@@ -71,7 +74,7 @@ def test_backends_agree_with_openmm(options):
     x = start(molecule) + random_positions(22, batch=5, scale=0.002)
     energy, forces = reference(molecule.system).energy_and_forces(x)
     u, score = target.reduced_potential_and_score(x)
-    exact = options in (BACKENDS[0], BACKENDS[2])
+    exact = options.get("dtype") != torch.float32 and options.get("platform") != "CPU"
     assert torch.allclose(u.double(), energy / kt, rtol=1e-12 if exact else 1e-4)
     assert (score - forces / kt).norm() <= (1e-12 if exact else 1e-4) * (forces / kt).norm()
 
@@ -83,7 +86,7 @@ def test_the_temperature_scales_the_reduced_potential():
 
 def test_auto_takes_closed_forms_for_a_small_molecule_and_says_why():
     target = OpenMMTarget(pair(bond(), openmm.CMMotionRemover()), KELVIN)
-    assert target.backend == "torch" and "closed forms exist for every force" in target.backend_reason
+    assert target.backend == "kernel" and "closed forms exist for every force" in target.backend_reason
     asked = OpenMMTarget(pair(bond()), KELVIN, backend="openmm", platform="Reference", n_contexts=2)
     assert asked.backend == "openmm" and asked.backend_reason == "as asked for (Reference platform, 2 contexts)"
 
@@ -108,14 +111,24 @@ def test_cutoffs_go_to_openmm(method):
         OpenMMTarget(system, KELVIN, backend="torch", positions=X[0].numpy() * 2)
 
 
-@pytest.mark.parametrize("slower", ["torch", "openmm"])
+@pytest.mark.parametrize("slower", ["kernel", "openmm"])
 def test_for_large_systems_auto_measures(monkeypatch, slower):
-    rates = {TorchBackend: 1.0 if slower == "torch" else 2.0}
+    rates = {KernelBackend: 1.0 if slower == "kernel" else 2.0}
     monkeypatch.setattr(openmm_target, "_SMALL", 1)
     monkeypatch.setattr(openmm_target, "_rate", lambda backend, x: rates.get(type(backend), 1.5))
     target = OpenMMTarget(pair(bond()), KELVIN)
     assert target.backend != slower
-    assert "evaluations/s in torch and 1.5 by OpenMM" in target.backend_reason
+    assert "evaluations/s in closed form and 1.5 by OpenMM" in target.backend_reason
+
+
+def test_what_is_too_large_for_the_kernel_goes_to_torch(monkeypatch):
+    molecule = load_system("alanine-dipeptide")
+    monkeypatch.setattr(kernel_backend, "_LARGEST_WORKSPACE", 1000)
+    target = molecule.target()
+    assert target.backend == "torch" and "too many" in target.backend_reason
+    with pytest.raises(KernelTooLargeError, match="22 atoms in a generalised Born term"):
+        molecule.target(backend="kernel")
+    assert load_system("lj13").target().backend == "kernel"
 
 
 def test_configurations_are_counted():
@@ -159,7 +172,7 @@ def test_bad_rows_stay_alone(name, options):
     assert torch.equal(products[0][fine], products[1][fine]) and not products[0][bad].any()
 
 
-@pytest.mark.parametrize("backend", ["torch", "openmm"])
+@pytest.mark.parametrize("backend", ["kernel", "torch", "openmm"])
 def test_derivatives_of_energy_and_score(backend):
     target = OpenMMTarget(pair(bond(50.0)), KELVIN, backend=backend, platform="Reference")
     x = X.clone().requires_grad_()
@@ -169,7 +182,7 @@ def test_derivatives_of_energy_and_score(backend):
     assert torch.equal(score, -target.score(X))
 
 
-@pytest.mark.parametrize("backend", ["torch", "openmm"])
+@pytest.mark.parametrize("backend", ["kernel", "torch", "openmm"])
 def test_a_loss_on_the_score_of_a_molecule_has_the_right_gradient(backend):
     molecule = load_system("alanine-dipeptide")
     target = molecule.target(backend=backend, platform="Reference")
@@ -202,7 +215,7 @@ def test_scores_come_back_in_the_precision_of_the_positions():
 
 def test_without_positions_a_start_is_found():
     target = OpenMMTarget(load_system("lj13").system, load_system("lj13").temperature)
-    assert target.backend == "torch" and target.reduced_potential(start(load_system("lj13"))[None]).isfinite()
+    assert target.backend == "kernel" and target.reduced_potential(start(load_system("lj13"))[None]).isfinite()
 
 
 def test_positions_may_have_a_unit():
@@ -222,8 +235,10 @@ def test_a_temperature_needs_a_unit(temperature):
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="backend is 'cuda'; supported are 'auto', 'torch', 'openmm'"):
+    with pytest.raises(ValueError, match="backend is 'cuda'; supported are 'auto', 'kernel', 'torch', 'openmm'"):
         OpenMMTarget(pair(bond()), KELVIN, backend="cuda")
+    with pytest.raises(ValueError, match="backend 'kernel' runs on the CPU, not on meta"):
+        OpenMMTarget(pair(bond()), KELVIN, backend="kernel", device="meta")
     with pytest.raises(ValueError, match="topology has 22 atoms and the System 2"):
         OpenMMTarget(pair(bond()), KELVIN, load_system("alanine-dipeptide").topology)
     with pytest.raises(TypeError, match="topology is a str"):
@@ -253,7 +268,7 @@ def test_parameters_that_are_translated_wrongly_raise(monkeypatch, factor):
         return table
 
     monkeypatch.setattr(openmm_target, "translate_system", corrupted)
-    with pytest.raises(BackendMismatchError, match=r"forces of backend 'torch' differ.*Reference platform"):
+    with pytest.raises(BackendMismatchError, match=r"forces of backend 'kernel' differ.*Reference platform"):
         load_system("alanine-dipeptide").target()
     assert load_system("alanine-dipeptide").target(backend="openmm", platform="Reference").backend == "openmm"
 
@@ -263,7 +278,7 @@ def test_energies_that_are_off_by_a_constant_raise(monkeypatch):
     forgotten.addParticle(0, [])
     translate = openmm_target.translate_system
     monkeypatch.setattr(openmm_target, "translate_system", lambda system: translate(pair(bond())))
-    with pytest.raises(BackendMismatchError, match="energies of backend 'torch' differ"):
+    with pytest.raises(BackendMismatchError, match="energies of backend 'kernel' differ"):
         OpenMMTarget(pair(bond(), forgotten), KELVIN)
 
 

@@ -1,0 +1,105 @@
+"""Energies and forces of a batch in one fused pass, compiled for the processor that runs it."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+
+import numpy as np
+import torch
+
+from ..differences import STEP, force_difference
+from .code import NAME, Kernel
+from .library import load
+
+__all__ = ["KernelBackend", "KernelTooLargeError"]
+
+#: Bytes of a vector, configurations of a block × bytes of a number: the widest registers there are. Two registers a
+#: vector were no faster, and a batch of one would wait longer.
+_VECTOR_BYTES = 64
+#: Bytes of a thread's workspace that are allowed: those of a generalised Born term grow with the square of the atoms.
+_LARGEST_WORKSPACE = 200_000_000
+
+
+class KernelTooLargeError(ValueError):
+    """A System whose workspace would not fit."""
+
+
+@cache
+def _pool(n_threads):
+    return ThreadPoolExecutor(n_threads)
+
+
+def n_threads():
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+class KernelBackend:
+    """Energies and forces of a :class:`~...terms.table.TermTable` on a CPU.
+
+    Configurations are taken in blocks, one a lane of the processor's vectors; all terms of a block are computed before
+    the next one is read, so that nothing leaves the cache. Threads share the blocks, and each has one workspace.
+
+    Arguments:
+        table: the terms.
+        dtype: of the evaluation.
+        n_dimensions: coordinates of an atom.
+        threads: how many share a batch; by default one a processor.
+
+    Energies are in kJ/mol, forces in kJ/mol/nm.
+
+    Raises:
+        KernelTooLargeError: a workspace would take more than 200 MB.
+    """
+
+    def __init__(self, table, *, dtype=torch.float64, n_dimensions=3, threads=None):
+        self.table, self.dtype, self.n_dimensions = table, dtype, n_dimensions
+        self.bytes = 8 if dtype == torch.float64 else 4
+        self.width = _VECTOR_BYTES // self.bytes
+        self.threads = threads or n_threads()
+        pairs = table.n_atoms**2 * sum(hasattr(term, "values") for term in table.terms)
+        if 2 * pairs * _VECTOR_BYTES > _LARGEST_WORKSPACE:
+            raise KernelTooLargeError(f"{table.n_atoms} atoms in a generalised Born term are too many for this backend")
+        kernel = Kernel(table, 8 * self.bytes, self.width, n_dimensions)
+        self.function, self._engine = load(kernel.code, NAME)
+        self.reals, self.wholes = kernel.data.arrays(np.float64 if self.bytes == 8 else np.float32)
+        self.workspaces = [self._aligned(kernel.workspace_size) for _ in range(self.threads)]
+        self._lock = Lock()
+
+    def _aligned(self, n):
+        raw = np.zeros(n * self.bytes + _VECTOR_BYTES, dtype=np.uint8)
+        start = -raw.ctypes.data % _VECTOR_BYTES
+        return raw[start : start + n * self.bytes]
+
+    def energy_and_forces(self, x):
+        """Energies (n,) and forces (n, n_atoms, n_dimensions) of positions like the forces."""
+        x = x.detach().contiguous()
+        energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
+        n_blocks = -(-len(x) // self.width)
+        shares = min(self.threads, n_blocks)
+        bounds = [min(len(x), self.width * (n_blocks * k // shares)) for k in range(shares + 1)] if shares else []
+        pieces = list(zip(range(shares), bounds[:-1], bounds[1:], strict=True))
+
+        def run(thread, start, stop):
+            arrays = (self.workspaces[thread], self.reals, self.wholes)
+            addresses = [t.data_ptr() for t in (x, energy, forces)] + [a.ctypes.data for a in arrays]
+            self.function(*addresses, start, stop)
+
+        with self._lock:  # the workspaces serve one batch at a time
+            tasks = [_pool(self.threads).submit(run, *piece) for piece in pieces[1:]]
+            for piece in pieces[:1]:
+                run(*piece)
+            for task in tasks:
+                task.result()
+        return energy, forces
+
+    def force_vjp(self, x, v):
+        """vᵀ ∂F/∂x by central differences of forces in double precision; relative error about 1e-9."""
+        double = self if self.dtype == torch.float64 else self._double()
+        return force_difference(double.energy_and_forces, x.double(), v.double(), STEP["double"]).to(self.dtype)
+
+    def _double(self):
+        if not hasattr(self, "_in_double"):
+            self._in_double = KernelBackend(self.table, n_dimensions=self.n_dimensions, threads=self.threads)
+        return self._in_double

@@ -1,0 +1,93 @@
+"""The whole kernel as LLVM assembly: transpose a block of configurations, run the loops over terms, transpose back."""
+
+from llvmlite import ir
+
+from .programs import Data
+from .terms import Block, Workspace, emitter
+from .vectors import INT, POINTER, Vectors
+
+__all__ = ["NAME", "Kernel"]
+
+NAME = "energy_and_forces"
+
+
+class Kernel:
+    """Code for the energies and forces of a :class:`~...terms.table.TermTable`, and the numbers that it reads.
+
+    Arguments:
+        table: the terms.
+        bits: 64 or 32.
+        width: configurations of a block, lanes of a vector.
+        n_dimensions: coordinates of an atom; terms other than distances need three.
+
+    The function takes addresses of positions (n, n_atoms, n_dimensions), energies (n,), forces like positions, a
+    workspace of ``workspace_size`` numbers aligned to a vector, real and whole numbers (``data``); then the first
+    configuration and the one after the last.
+    """
+
+    def __init__(self, table, bits, width, n_dimensions=3):
+        self.data, self.workspace = Data(), Workspace(table.n_atoms, n_dimensions)
+        self.n_coordinates, self.width = table.n_atoms * n_dimensions, width
+        self.workspace.n_atoms = table.n_atoms
+        self.loops = [emitter(term)(term, self.data, self.workspace, table.tables) for term in table.terms]
+        module = ir.Module(NAME)
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 6 + [INT] * 2), NAME)
+        self.x, self.energy, self.forces, self.place, self.reals, self.wholes, first, last = function.args
+        for pointer in function.args[:6]:
+            pointer.add_attribute("noalias")
+        builder = ir.IRBuilder(function.append_basic_block())
+        self.v = v = Vectors(builder, bits, width)
+        # Registers are declared in the first block; what runs starts in the second.
+        body = function.append_basic_block()
+        v.builder.position_at_end(body)
+        block = Block(v, self.workspace, self.place, self.reals, self.wholes)
+        n_blocks = builder.sdiv(
+            builder.add(builder.sub(last, first), ir.Constant(INT, width - 1)), ir.Constant(INT, width)
+        )
+        with v.loop(0, n_blocks) as k:
+            start = builder.add(first, v.times(k, width))
+            rows = [self._row(start, lane, last) for lane in range(width)]
+            self._read(rows)
+            v.store(v.const(0.0), block.energy)
+            for loop in self.loops:
+                loop.emit(block)
+            self._write(rows, v.load(block.energy))
+        builder.ret_void()
+        with builder.goto_block(v.entry):
+            builder.branch(body)
+        self.code = str(module)
+
+    @property
+    def workspace_size(self):
+        """Numbers that a thread's workspace holds."""
+        return self.workspace.size * self.width
+
+    def _row(self, start, lane, last):
+        """The configuration in a lane; behind the last one, that one again."""
+        builder = self.v.builder
+        row = builder.add(start, ir.Constant(INT, lane))
+        highest = builder.sub(last, ir.Constant(INT, 1))
+        return builder.select(builder.icmp_signed("<", row, highest), row, highest)
+
+    def _read(self, rows):
+        v = self.v
+        with v.loop(0, self.n_coordinates) as c:
+            vector = ir.Constant(v.type, ir.Undefined)
+            for lane, row in enumerate(rows):
+                place = v.index(v.times(row, self.n_coordinates), c)
+                vector = v.builder.insert_element(vector, v.scalar(self.x, place), ir.Constant(INT, lane))
+            v.store(vector, v.row(self.place, v.index(self.workspace.x, c)))
+            v.store(v.const(0.0), v.row(self.place, v.index(self.workspace.gradient, c)))
+
+    def _write(self, rows, energy):
+        v = self.v
+
+        def put(vector, pointer, places):
+            for lane, place in enumerate(places):
+                scalar = v.builder.extract_element(vector, ir.Constant(INT, lane))
+                v.builder.store(scalar, v.builder.gep(pointer, [place], source_etype=v.real))
+
+        put(energy, self.energy, rows)
+        with v.loop(0, self.n_coordinates) as c:
+            force = v.neg(v.load(v.row(self.place, v.index(self.workspace.gradient, c))))
+            put(force, self.forces, [v.index(v.times(row, self.n_coordinates), c) for row in rows])

@@ -1,0 +1,83 @@
+"""From code to a function in memory: optimised for this processor, kept on disk, loaded again without compiling."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+__all__ = ["cache_folder", "load"]
+
+_log = logging.getLogger(__name__)
+
+_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64, ctypes.c_int64)
+
+
+def cache_folder():
+    """Where compiled kernels are kept: $OPENMM_DIFFSAMPLER_CACHE, or a folder of the user's cache directory."""
+    given = os.environ.get("OPENMM_DIFFSAMPLER_CACHE")
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(given) if given else Path(cache) / "openmm_diffsampler" / "kernels"
+
+
+def _machine():
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    # The vectors are as wide as they are; the processor's widest registers are meant to hold them.
+    flags = ",".join(filter(None, [features.flatten(), "-prefer-256-bit"]))
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3, jit=True), flags
+
+
+def _compile(code, machine):
+    module = llvm.parse_assembly(code)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return machine.emit_object(module)
+
+
+def _object(code, machine, flags):
+    """Machine code, from the cache if it is there."""
+    identity = "\n".join([code, llvm.get_host_cpu_name(), flags, llvmlite.__version__])
+    path = cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+    try:
+        return path.read_bytes()
+    except OSError:
+        pass
+    start = time.perf_counter()
+    _log.info("compiling a kernel for this System; it is kept in %s", path.parent)
+    binary = _compile(code, machine)
+    _log.info("compiled in %.1f s", time.perf_counter() - start)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
+            unfinished.write(binary)
+        os.replace(unfinished.name, path)
+    except OSError as error:  # a read-only home: compile each time
+        _log.info("the kernel was not kept: %s", error)
+    return binary
+
+
+def load(code, name):
+    """The function `name` of LLVM assembly `code`.
+
+    Returns:
+        A ctypes function of six addresses and two whole numbers that lets other Python threads run, and the engine that
+        owns its memory.
+    """
+    machine, flags = _machine()
+    binary = _object(code, machine, flags)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(binary))
+    engine.finalize_object()
+    return _SIGNATURE(engine.get_function_address(name)), engine
