@@ -25,26 +25,44 @@ storage = Path("replica-exchange.nc")
 
 molecule = ods.load_system("alanine-dipeptide-vacuum")
 temperatures = np.geomspace(300, 700, 4) * unit.kelvin
-reporter = multistate.MultiStateReporter(
-    storage,
-    open_mode="r+" if storage.exists() else None,
-    checkpoint_interval=1,
-    analysis_particle_indices=range(molecule.system.getNumParticles()),  # positions of every iteration
-)
-if storage.exists():
-    sampler = multistate.ReplicaExchangeSampler.from_storage(reporter)
-    print(f"going on after iteration {sampler.iteration}")
-else:
+
+
+def open_storage(mode):
+    every_position = range(molecule.system.getNumParticles())
+    return multistate.MultiStateReporter(
+        storage, open_mode=mode, checkpoint_interval=1, analysis_particle_indices=every_position
+    )
+
+
+def resumed():
+    """The sampler in the storage, or None if there is none or it was killed before its first iteration was kept."""
+    if not storage.exists():
+        return None
+    try:
+        reporter = open_storage("r+")
+        return multistate.ReplicaExchangeSampler.from_storage(reporter), reporter
+    except (ValueError, KeyError, IndexError, OSError):
+        print("nothing to go on from; starting over")
+        for path in Path.cwd().glob("replica-exchange*.nc"):
+            path.unlink()
+        return None
+
+
+def created():
     digs = ods.DiffusiveGibbsMove([0.02, 0.0005] * unit.nanometer, 1 * unit.femtosecond, n_sweeps)
     langevin = mcmc.LangevinDynamicsMove(
         timestep=1 * unit.femtosecond, collision_rate=1 / unit.picosecond, n_steps=200, reassign_velocities=False
     )
     sampler = multistate.ReplicaExchangeSampler(mcmc_moves=mcmc.SequenceMove([digs, langevin]))
-    sampler.create(
-        [states.ThermodynamicState(molecule.system, t) for t in temperatures],
-        states.SamplerState(molecule.positions),
-        reporter,
-    )
+    reporter = open_storage(None)
+    thermodynamic_states = [states.ThermodynamicState(molecule.system, t) for t in temperatures]
+    sampler.create(thermodynamic_states, states.SamplerState(molecule.positions), reporter)
+    return sampler, reporter
+
+
+sampler, reporter = resumed() or created()
+if sampler.iteration:
+    print(f"going on after iteration {sampler.iteration}")
 
 # The Reference platform is the fastest for 22 atoms in vacuum.
 contexts = cache.ContextCache(platform=openmm.Platform.getPlatformByName("Reference"))

@@ -44,7 +44,7 @@ def maximum_mean_discrepancy(x, y, *, n_kernels=5, n_permutations=0, generator=N
         :class:`MMD`.
 
     Raises:
-        ValueError: fewer than two samples in a set, or vectors of different length.
+        ValueError: fewer than two samples in a set, vectors of different length, numbers that are not finite.
 
     References:
         Gretton et al., A kernel two-sample test, JMLR 13 (2012).
@@ -59,6 +59,8 @@ def maximum_mean_discrepancy(x, y, *, n_kernels=5, n_permutations=0, generator=N
     x, y = (torch.as_tensor(a, dtype=torch.float64).flatten(1) for a in (x, y))
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"the samples have shapes {tuple(x.shape)} and {tuple(y.shape)}; give two of each at least")
+    if not (x.isfinite().all() and y.isfinite().all()):
+        raise ValueError("the samples hold NaN or infinite numbers")
     kernel = _kernel_matrix(torch.cat([x, y]), n_kernels)
     n, m = len(x), len(y)
     labels = torch.zeros(n + m, 1 + n_permutations, dtype=kernel.dtype)
@@ -85,7 +87,8 @@ def _kernel_matrix(z, n_kernels):
     widest = 2 * n * float(z.square().sum()) / (n * (n - 1)) * 2.0 ** (n_kernels - 1 - n_kernels // 2)
     kernel = torch.empty(n, n, dtype=torch.float32 if n >= _LARGE else torch.float64)
     for start in range(0, n, _CHUNK):
-        term = (torch.cdist(z[start : start + _CHUNK], z).square() / -widest).exp()
+        # All points alike: any width does.
+        term = (torch.cdist(z[start : start + _CHUNK], z).square() / -(widest or 1.0)).exp()
         total = term.clone()
         for _ in range(n_kernels - 1):  # half the width is the square of the kernel
             total += term.square_()

@@ -1,6 +1,6 @@
 """Step sizes that find their acceptance rate during warm-up and then stand still."""
 
-from math import exp, log
+from math import exp, inf, log
 
 __all__ = ["StepSize"]
 
@@ -11,15 +11,16 @@ class StepSize:
     Arguments:
         value: where it starts.
         acceptance: the rate a* to find.
+        largest: what it never exceeds.
 
     References:
         Robbins & Monro (1951); averaging after Polyak & Juditsky (1992).
     """
 
-    def __init__(self, value, acceptance):
+    def __init__(self, value, acceptance, largest=inf):
         if not value > 0:
             raise ValueError(f"step size is {value}; it must be positive")
-        self.initial, self.acceptance = float(value), acceptance
+        self.initial, self.acceptance, self.largest = min(float(value), largest), acceptance, largest
         self.restart()
 
     def restart(self):
@@ -29,7 +30,7 @@ class StepSize:
     def update(self, probability):
         """Learn from the mean acceptance probability of one step."""
         self.n_updates += 1
-        self.value *= exp(self.n_updates**-0.6 * (probability - self.acceptance))
+        self.value = min(self.value * exp(self.n_updates**-0.6 * (probability - self.acceptance)), self.largest)
         # Early values are far off: the average forgets them with a window that grows with the count.
         weight = min(1.0, 5 / (self.n_updates + 4))
         self.log_average += weight * (log(self.value) - self.log_average)

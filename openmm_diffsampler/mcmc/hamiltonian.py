@@ -6,7 +6,7 @@ import torch
 
 from .metropolis import metropolis
 from .state import evaluate
-from .sweep import STEP_SIZE_JITTER
+from .sweep import STEP_ANGLE, STEP_SIZE_JITTER
 
 __all__ = ["Tether", "hamiltonian_step"]
 
@@ -32,6 +32,12 @@ class Tether:
         """|x − x̃|²/2s²: (n_chains, *event_shape) → (n_chains,)."""
         return ((x - self.noised) * self.frequency).flatten(1).square().sum(1) / 2
 
+    def longest(self, h):
+        """The step h, cut to STEP_ANGLE radians of each coordinate's motion."""
+        if isinstance(self.scale, float):
+            return h.clamp(max=STEP_ANGLE * self.scale)
+        return torch.where(self.scale > 0, torch.minimum(h, STEP_ANGLE * self.scale), h)
+
     def move(self, x, velocity, h):
         """Positions and velocities after the time h of exact motion under the tether alone."""
         frequency, arm = self.frequency, x - self.noised
@@ -46,8 +52,8 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
     r"""A leapfrog trajectory of unit mass, with velocities drawn afresh, accepted with min(1, e^{−ΔH}).
 
     A leapfrog step of size h kicks the velocity by ½h times the score, moves freely (or exactly under the tether, which
-    turns x − x̃ and v into each other) and kicks again: any h is stable as far as the tether goes. With one leapfrog
-    step and no tether this is the Metropolis-adjusted Langevin algorithm (MALA) of time step ½h².
+    turns x − x̃ and v into each other by the angle h/s, cut to STEP_ANGLE) and kicks again. With one leapfrog step and
+    no tether this is the Metropolis-adjusted Langevin algorithm (MALA) of time step ½h².
 
     Arguments:
         target: what is sampled.
@@ -72,6 +78,8 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
     velocity = normal(target, n, generator, tether)
     spread = torch.rand(n, generator=generator, dtype=velocity.dtype, device=velocity.device) * 2 - 1
     h = (step_size * (1 + STEP_SIZE_JITTER * spread)).reshape(-1, *(1 for _ in target.event_shape))
+    if tether is not None:
+        h = tether.longest(h)
     before = hamiltonian(state, velocity)
     moved = state
     velocity = velocity + 0.5 * h * inverse_temperature * moved.score

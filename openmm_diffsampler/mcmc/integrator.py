@@ -9,7 +9,7 @@ from openmm import unit
 from openmm_diffsampler.targets.system_checks import require_samplable
 from openmm_diffsampler.targets.units import require_temperature
 
-from .sweep import STEP_SIZE_JITTER, Sweep, level_name
+from .sweep import STEP_ANGLE, STEP_SIZE_JITTER, Sweep, level_name
 
 _log_level = logging.root.manager.disable
 logging.disable(logging.WARNING)  # what openmmtools imports advertises other packages in warnings
@@ -24,8 +24,8 @@ __all__ = ["DiffusiveGibbsIntegrator"]
 _HUGE = 1e25
 #: Velocity (nm/ps) that marks a trajectory that ran off: its kinetic energy is beyond _HUGE.
 _POISON = 1e15
-#: A particle that would move farther than this (nm) in one leapfrog step has run off. The rule is the same for the
-#: reversed trajectory, so that rejecting is exact.
+#: A particle faster than this (nm a leapfrog step), before or after it moves under the tether, has run off. The
+#: reversed trajectory meets the same two velocities, so that rejecting it is exact.
 _FARTHEST = 1e3
 
 
@@ -48,11 +48,13 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
     Arguments:
         temperature: openmm Quantity.
         noise_scales: s of each level, a Quantity or nm: a number, or one number a particle (zero leaves it out).
-        timestep: openmm Quantity, of the leapfrog steps; each trajectory draws its own within ±20%.
+        timestep: openmm Quantity, of the leapfrog steps; each trajectory draws its own within ±20%. It is cut to
+            half a radian of the tether, ½ s √(m/kT), particle by particle.
         n_leapfrog: leapfrog steps of a trajectory, one evaluation of the forces each.
         n_denoising_steps: trajectories of a level.
         denoiser: ``"hmc"``, or ``"mala"`` for a single leapfrog step.
-        seed: of the random numbers, from 1 on; 0 lets OpenMM draw one for each context.
+        seed: of the random numbers of each new context, from 1 on; 0 lets OpenMM draw one. A copy, and what is restored
+            from XML, starts its numbers over: give it another seed by ``setRandomNumberSeed`` to go on.
 
     Raises:
         TypeError: a temperature or timestep without a unit.
@@ -96,7 +98,7 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
     # Definition of the sweep. Every variable has a prefix, since OpenMM refuses one that is also a context parameter.
 
     def _add_variables(self, sweep):
-        for name in ("noised", "current", "current_force", "scale", "before_move", "cosine", "drift"):
+        for name in ("noised", "current", "current_force", "scale", "before_move", "step", "cosine", "drift"):
             self.addPerDofVariable(f"digs_{name}", 0)
         for k, scale in enumerate(sweep.noise_scales):
             add = self.addGlobalVariable if isinstance(scale, float) else self.addPerDofVariable
@@ -106,7 +108,7 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         self.addGlobalVariable("digs_n_leapfrog", sweep.n_leapfrog)
         self.addGlobalVariable("digs_n_denoising_steps", sweep.n_denoising_steps)
         for name in (
-            "is_known", "is_bad_start", "n_evaluations", "level", "trajectory", "leapfrog", "step", "energy",
+            "is_known", "is_bad_start", "n_evaluations", "level", "trajectory", "leapfrog", "jittered_dt", "energy",
             "proposed", "sum", "before", "after", "is_finite", "is_accepted",
         ):  # fmt: skip
             self.addGlobalVariable(f"digs_{name}", 0)
@@ -145,14 +147,17 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         self.addComputeGlobal("digs_n_evaluations", "digs_n_evaluations + 1")
 
     def _add_trajectory(self, n_levels):
-        """Kicks by the forces of the System between exact motions under the tether, for which no timestep is too long.
+        """Kicks by the forces of the System between exact motions under the tether.
 
         The tether turns (x − x̃, v/ω) by the angle hω, ω² = kT/ms²: x − x̃ → cos hω (x − x̃) + v sin hω / ω. A particle
-        without tether drifts.
+        without tether drifts. A particle's own step is cut to STEP_ANGLE/ω; steps that differ from particle to particle
+        are those of one trajectory with other masses.
         """
         hamiltonian = f"0.5*m*v^2 + 0.5*kT*(x - digs_noised)^2*{_INVERSE_SQUARE}"
         angle = "digs_step*sqrt(kT/m)/digs_scale"
-        self.addComputeGlobal("digs_step", f"dt*(1 + {STEP_SIZE_JITTER}*(2*uniform - 1))")
+        self.addComputeGlobal("digs_jittered_dt", f"dt*(1 + {STEP_SIZE_JITTER}*(2*uniform - 1))")
+        longest = f"min(digs_jittered_dt, {STEP_ANGLE}*digs_scale*sqrt(m/kT))"
+        self.addComputePerDof("digs_step", f"select(digs_scale, {longest}, digs_jittered_dt)")
         self.addComputePerDof("digs_cosine", f"select(digs_scale, cos({angle}), 1)")
         self.addComputePerDof("digs_drift", f"select(digs_scale, sin({angle})*digs_scale*sqrt(m/kT), digs_step)")
         self.addComputePerDof("v", "sqrt(kT/m)*gaussian")
@@ -163,10 +168,12 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         self.beginWhileBlock("digs_leapfrog < digs_n_leapfrog")
         # Neither a position nor a velocity ever becomes NaN: some platforms raise at NaN, and 0·NaN is NaN.
         near = f"step({_FARTHEST} - abs(digs_step*v))"
+        turned = f"(digs_cosine*v - digs_drift*digs_before_move*kT/m*{_INVERSE_SQUARE})"
+        moved = "digs_noised + digs_cosine*digs_before_move + digs_drift*v"
         self.addComputePerDof("digs_before_move", "x - digs_noised")
-        self.addComputePerDof("x", f"select({near}, digs_noised + digs_cosine*digs_before_move + digs_drift*v, x)")
-        turned = f"digs_cosine*v - digs_drift*digs_before_move*kT/m*{_INVERSE_SQUARE}"
-        self.addComputePerDof("v", f"select({near}, {turned} + digs_step*f/m, {_POISON})")
+        self.addComputePerDof("x", f"select({near}, {moved}, x)")
+        still_near = f"{near}*step({_FARTHEST} - abs(digs_step*{turned}))"
+        self.addComputePerDof("v", f"select({still_near}, {turned} + digs_step*f/m, {_POISON})")
         self.addComputeGlobal("digs_leapfrog", "digs_leapfrog + 1")
         self.endBlock()
         self.addComputePerDof("v", "v - 0.5*digs_step*f/m")
@@ -208,7 +215,12 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         if steps < 1:
             return
         # Whatever happened since the last call, the first sweep evaluates the start; the others know it.
-        super().step(1)
+        try:
+            super().step(1)
+        except openmm.OpenMMException as error:
+            if "nan" not in str(error).lower():
+                raise
+            raise ValueError(f"a coordinate at the start is NaN ({error})") from error
         if self.getGlobalVariableByName("digs_is_bad_start"):
             energy = self.getGlobalVariableByName("digs_energy")
             raise ValueError(f"the energy at the start is {energy} kJ/mol; minimise the structure first")
@@ -245,22 +257,22 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
                 return thing
         raise ValueError("the integrator has no context; make one with openmm.Context(system, integrator)")
 
-    @property
-    def n_levels(self):
-        """Number of noise levels."""
+    def _is_by_particle(self):
+        """Of each level, whether its scale is one number a particle."""
+        by_particle = {self.getPerDofVariableName(i) for i in range(self.getNumPerDofVariables())}
         names = {self.getGlobalVariableName(i) for i in range(self.getNumGlobalVariables())}
-        return next(k for k in range(len(names)) if f"digs_guesses_{k}" not in names)
+        n_levels = sum(name.startswith("digs_guesses_") for name in names)
+        return [f"digs_scale_{k}" in by_particle for k in range(n_levels)]
 
     @property
     def noise_scales(self):
         """s of each level in nm, from large to small: a number, or a tuple of one a particle."""
-        by_particle = {self.getPerDofVariableName(i) for i in range(self.getNumPerDofVariables())}
         scales = []
-        for name in (f"digs_scale_{k}" for k in range(self.n_levels)):
-            if name in by_particle:
-                scales.append(tuple(s[0] for s in self.getPerDofVariableByName(name)))
+        for k, is_by_particle in enumerate(self._is_by_particle()):
+            if is_by_particle:
+                scales.append(tuple(s[0] for s in self.getPerDofVariableByName(f"digs_scale_{k}")))
             else:
-                scales.append(self.getGlobalVariableByName(name))
+                scales.append(self.getGlobalVariableByName(f"digs_scale_{k}"))
         return tuple(scales)
 
     def set_noise_scales(self, noise_scales):
@@ -269,7 +281,14 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         Arguments:
             noise_scales: as many as there are levels, in nm, each a number or one number a particle as before.
         """
-        for k, scale in enumerate(noise_scales):
+        kinds = self._is_by_particle()
+        scales = Sweep(scales_in_nm(noise_scales)).noise_scales
+        if [isinstance(scale, tuple) for scale in scales] != kinds:
+            raise ValueError(
+                f"noise_scales are {noise_scales}; give {len(kinds)} levels, from large to small those by particle "
+                f"where they were: {kinds}"
+            )
+        for k, scale in enumerate(scales):
             if isinstance(scale, float):
                 self.setGlobalVariableByName(f"digs_scale_{k}", scale)
             else:
@@ -292,7 +311,7 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
     def reset_statistics(self):
         """Set every count to zero, as after equilibration."""
         self.setGlobalVariableByName("digs_n_evaluations", 0)
-        for k in range(self.n_levels):
+        for k in range(len(self._is_by_particle())):
             for what in _COUNTS:
                 self.setGlobalVariableByName(f"digs_{what}_{k}", 0)
 
@@ -336,10 +355,12 @@ def scales_in_nm(noise_scales):
         noise_scales = _length(noise_scales)
     if not hasattr(noise_scales, "__len__"):
         raise TypeError(f"noise_scales is {noise_scales}; give a list of levels, for example [{noise_scales}]")
-    return [_length(scale) if unit.is_quantity(scale) else scale for scale in noise_scales]
+    return [_length(scale) for scale in noise_scales]
 
 
 def _length(quantity):
+    if not unit.is_quantity(quantity):
+        return [_length(part) for part in quantity] if hasattr(quantity, "__len__") else quantity
     if not quantity.unit.is_compatible(unit.nanometer):
         raise TypeError(f"noise_scales are in {quantity.unit}, which is no length; give them in nanometers")
     return quantity.value_in_unit(unit.nanometer)

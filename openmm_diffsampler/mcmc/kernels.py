@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from abc import ABC, abstractmethod
+from math import inf
 
 import torch
 
@@ -10,7 +11,7 @@ from .adaptation import StepSize
 from .hamiltonian import Tether, hamiltonian_step, normal
 from .metropolis import metropolis
 from .state import evaluate
-from .sweep import level_name
+from .sweep import STEP_ANGLE, level_name
 
 __all__ = ["HamiltonianKernel", "Kernel", "NoiseKernel", "RotationKernel"]
 
@@ -78,15 +79,16 @@ class HamiltonianKernel(Kernel):
         step_size: where adaptation starts.
         n_leapfrog: steps of one trajectory.
         n_steps: trajectories a call.
+        largest_step: where adaptation ends.
     """
 
-    def __init__(self, step_size, n_leapfrog, n_steps=1, name="HMC"):
+    def __init__(self, step_size, n_leapfrog, n_steps=1, name="HMC", largest_step=inf):
         super().__init__(name)
         if n_leapfrog < 1 or n_steps < 1:
             raise ValueError(f"n_leapfrog is {n_leapfrog} and the number of steps {n_steps}; both must be at least 1")
         self.n_leapfrog, self.n_steps = n_leapfrog, n_steps
         self.method = "hmc" if n_leapfrog > 1 else "mala"
-        self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method])
+        self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method], largest_step)
 
     def move(self, target, state, generator, adapt, **options):
         for _ in range(self.n_steps):
@@ -110,7 +112,9 @@ class NoiseKernel(HamiltonianKernel):
     """
 
     def __init__(self, scale, step_size, n_leapfrog, n_steps, correct_guess=True):
-        super().__init__(step_size, n_leapfrog, n_steps, name=level_name(scale))
+        # A step is cut to the scale; where every particle's is, a longer one means nothing.
+        largest = scale if isinstance(scale, float) else max(scale) if all(scale) else inf
+        super().__init__(step_size, n_leapfrog, n_steps, level_name(scale), STEP_ANGLE * largest)
         self.scale, self.correct_guess = scale, correct_guess
 
     def move(self, target, state, generator, adapt):

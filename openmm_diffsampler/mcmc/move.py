@@ -1,9 +1,13 @@
 """Diffusive Gibbs sampling as a move of openmmtools: sweeps at the temperature of a ThermodynamicState."""
 
+import json
 import time
 import warnings
+import zlib
 from math import ceil, log2
 
+import mpiplus
+import numpy as np
 from openmm import unit
 
 # Before openmmtools.mcmc, since it keeps the import of openmmtools quiet.
@@ -42,8 +46,9 @@ class DiffusiveGibbsMove(MCMCMove):
         n_sweeps: sweeps an apply. None chooses it in the first three applies, such that contexts, copies and Python
             take less than 5% of the time; the choice depends on the machine, so give a number where runs must repeat.
         n_leapfrog, n_denoising_steps, denoiser: as for the integrator.
-        seed: of the random numbers of each new context, from 1 on; 0 lets OpenMM draw one. A move that goes on after
-            some sweeps, as one from a checkpoint, gives a new context a seed that depends on their number too.
+        seed: of the random numbers of each new context, from 1 on; 0 lets OpenMM draw one. What a context gets depends
+            also on the settings, the temperature, the sweeps made so far (so that a resumed run does not repeat itself)
+            and the process.
 
     Raises:
         TypeError, ValueError: settings without unit or out of range; in ``apply`` a System that cannot be sampled, a
@@ -81,8 +86,9 @@ class DiffusiveGibbsMove(MCMCMove):
                 "n_leapfrog": n_leapfrog,
                 "n_denoising_steps": n_denoising_steps,
                 "denoiser": denoiser,
-                "n_sweeps": n_sweeps,
+                "n_sweeps": None if n_sweeps is None else int(n_sweeps),
                 "seed": require_seed(seed),
+                "n_made": 0,
             }
         )
         if not self.sweep.noise_scales:
@@ -97,13 +103,14 @@ class DiffusiveGibbsMove(MCMCMove):
             "denoiser": self.sweep.denoiser,
             "n_sweeps": self.n_sweeps,
             "seed": self.seed,
+            "n_made": self._n_made,
             "statistics": self.statistics,
         }
 
     def __setstate__(self, state):
         self.sweep = Sweep(state["noise_scales"], state["n_leapfrog"], state["n_denoising_steps"], state["denoiser"])
         self.timestep = state["timestep"] * unit.picosecond
-        self.n_sweeps, self.seed = state["n_sweeps"], state["seed"]
+        self.n_sweeps, self.seed, self._n_made = state["n_sweeps"], state["seed"], state["n_made"]
         self.reset_statistics()
         if "statistics" in state:
             self.statistics = state["statistics"]
@@ -162,8 +169,10 @@ class DiffusiveGibbsMove(MCMCMove):
         seconds = time.perf_counter() - before
         sampler_state.update_from_context(context)
         overhead = time.perf_counter() - start - seconds
-        times = {"sweeps": n_sweeps, "seconds": seconds, "overhead_seconds": overhead}
-        self._add(integrator.statistics() | times)
+        made = integrator.statistics()
+        made["evaluations"] += 1  # of the energy that the sampler state gets
+        self._add(made | {"sweeps": n_sweeps, "seconds": seconds, "overhead_seconds": overhead})
+        self._n_made += n_sweeps
         if self.n_sweeps is None:
             self._choose_n_sweeps(overhead, seconds / n_sweeps)
 
@@ -176,9 +185,16 @@ class DiffusiveGibbsMove(MCMCMove):
             n_leapfrog=self.sweep.n_leapfrog,
             n_denoising_steps=self.sweep.n_denoising_steps,
             denoiser=self.sweep.denoiser,
-            # A context made after a resume must not repeat the random numbers of the first one.
-            seed=(self.seed - 1 + 7919 * self._counts["sweeps"]) % (2**31 - 1) + 1 if self.seed else 0,
+            seed=self._seed(thermodynamic_state) if self.seed else 0,
         )
+
+    def _seed(self, thermodynamic_state):
+        """Seed of a context made now: other than that of any context whose numbers this chain may have seen."""
+        settings = json.dumps([self.sweep.noise_scales, self.sweep.evaluations, str(thermodynamic_state.temperature)])
+        communicator = mpiplus.get_mpicomm()
+        rank = communicator.rank if communicator else 0
+        mixed = np.random.SeedSequence([self.seed, self._n_made, zlib.crc32(settings.encode()), rank])
+        return int(mixed.generate_state(1)[0] % (2**31 - 1)) + 1
 
     def _choose_n_sweeps(self, overhead, seconds):
         self._overheads.append((overhead, seconds))

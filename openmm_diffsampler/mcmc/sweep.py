@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from math import isfinite
 
-__all__ = ["STEP_SIZE_JITTER", "Sweep"]
+__all__ = ["STEP_ANGLE", "STEP_SIZE_JITTER", "Sweep", "level_name"]
 
 #: Each trajectory's step size is drawn within this fraction of the nominal one, so that no orbit closes on itself.
 STEP_SIZE_JITTER = 0.2
+
+#: A step turns no coordinate about its tether by more than this (radians). Longer steps are stable and exact as well,
+#: but kicks that far apart are accepted less, hardly at all near π. Of 1, 0.5 and 0.3, measured on 300 stiff
+#: oscillators, 0.5 is the longest that leaves the acceptance above 0.8 at every scale.
+STEP_ANGLE = 0.5
 
 _DENOISERS = ("hmc", "mala")
 
@@ -22,7 +27,7 @@ class Sweep:
        :math:`\min(1, e^{u(x) - u(x')})`: the proposal density and the tether cancel,
     3. ``n_denoising_steps`` Hamiltonian trajectories through :math:`u(x) + |x - \tilde x|^2/2s^2`, each accepted with
        :math:`\min(1, e^{-\Delta H})`. A trajectory has ``n_leapfrog`` steps, each a kick by the score of u around the
-       exact motion under the tether, so that the step size need not follow s.
+       exact motion under the tether, along which a step goes no farther than half a radian.
 
     Only s = σ/α of the noise N(αx, σ²) matters. A proposal whose energy is not finite is rejected.
 
@@ -57,8 +62,8 @@ class Sweep:
             value = getattr(self, name)
             if isinstance(value, bool) or value != int(value) or value < 1:
                 raise ValueError(f"{name} is {value}; it must be a whole number of at least 1")
+            object.__setattr__(self, name, int(value))  # a frozen dataclass is written to only here
         scales = [_scale(scale) for scale in self.noise_scales]
-        # A frozen dataclass is written to only here.
         object.__setattr__(self, "noise_scales", tuple(sorted(scales, key=root_mean_square, reverse=True)))
         if self.denoiser == "mala":
             object.__setattr__(self, "n_leapfrog", 1)

@@ -54,3 +54,10 @@ def test_different_distributions_are_told_apart():
 def test_wrong_shapes(shapes):
     with pytest.raises(ValueError, match="have shapes"):
         maximum_mean_discrepancy(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_points_that_are_all_alike_and_numbers_that_are_not_finite():
+    same = maximum_mean_discrepancy(torch.zeros(5, 2), torch.zeros(6, 2), n_permutations=19)
+    assert same.unbiased == pytest.approx(0, abs=1e-12) and same.p_value > 0.5
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        maximum_mean_discrepancy(torch.full((5, 2), torch.nan), torch.zeros(6, 2))

@@ -26,9 +26,17 @@ def test_replica_exchange_goes_on_after_a_kill(tmp_path):
         time.sleep(0.02)
     time.sleep(0.5)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    assert killed.wait() == -signal.SIGKILL
     again = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "going on after iteration" in again.stdout
     # 20 iterations of 50 sweeps, whoever made them, and at most one that the kill undid.
     assert "300 K: 1,000 sweeps" in again.stdout or "300 K: 1,050 sweeps" in again.stdout
+
+
+def test_replica_exchange_starts_over_after_a_kill_before_the_first_iteration(tmp_path):
+    (tmp_path / "replica-exchange.nc").write_bytes(b"")
+    call = [sys.executable, EXAMPLES[0].with_name("replica_exchange.py"), "--short"]
+    again = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "starting over" in again.stdout and "300 K: 1,000 sweeps" in again.stdout

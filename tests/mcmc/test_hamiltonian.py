@@ -34,7 +34,7 @@ def test_motion_under_the_tether_keeps_energy_and_volume_and_reverses():
 
 
 @pytest.mark.parametrize("n_leapfrog", [1, 4], ids=["mala", "hmc"])
-@pytest.mark.parametrize("step", [0.4, 1.9])
+@pytest.mark.parametrize("step", [0.4, 0.7])
 def test_step_has_the_moments_of_the_posterior(n_leapfrog, step):
     # p = N(0, τ²), x̃ = 1.5: the posterior is N(x̃ τ²/(τ²+s²), τ²s²/(τ²+s²)).
     tau, s, n = 2.0, 0.7, 20_000
@@ -67,14 +67,14 @@ def test_tethers_by_coordinate_have_their_own_posteriors():
 
 
 def test_a_stiff_tether_leaves_the_acceptance_to_the_target():
-    """With a step of ten times the noise scale, only the error of the target's own forces counts."""
+    """With a step of ten times the noise scale, which is cut to the scale, nothing is lost."""
     molecule = load_system("lj13")
     target = molecule.target()
     state = initial_state(target, molecule.positions, 200)
     generator = torch.Generator().manual_seed(0)
     tether = Tether(state.x + 0.001 * target.normal(200, generator), 0.001)
     _, probability = hamiltonian_step(target, state, 0.01, 10, generator, tether)
-    assert probability.mean() > 0.9
+    assert probability.mean() > 0.99
 
 
 def test_inverse_temperature():

@@ -111,6 +111,10 @@ def test_a_seed_repeats_and_a_new_context_goes_on_with_other_numbers():
     first = run(move)
     assert (first == run(make(seed=3))).all() and (first != run(make(seed=4))).any()
     assert (first != run(move)).any()
+    move.reset_statistics()
+    assert (first != run(move)).any()
+    [hotter], _, _ = molecule_states([400])
+    assert make(seed=3)._seed(hotter) != make(seed=3)._seed(thermodynamic)
 
 
 def test_number_of_sweeps_is_chosen_so_that_overhead_is_small():

@@ -62,6 +62,8 @@ _MANTISSA = {64: 52, 32: 23}
 _BIAS = {64: 1023, 32: 127}
 _SMALLEST = {64: 2.2250738585072014e-308, 32: 1.1754943508222875e-38}
 _ROOT_HALF = {64: 0x3FE6A09E667F3BCD, 32: 0x3F3504F3}
+#: Largest argument of sin and cos whose quarter turns are counted exactly.
+_REACH = {64: 1e9, 32: 1e5}
 #: Number of polynomial coefficients that the precision asks for: exp, log, sin and cos, atan.
 _TERMS = {64: (14, 7, 6, 11), 32: (8, 5, 4, 9)}
 
@@ -126,8 +128,26 @@ def log(v, x):
     return v.select(invalid, v.const(math.nan), value)
 
 
+def _trigonometric(name, *which):
+    """A function of sin x and cos x; lanes beyond the reach of the reduction are left to the C library."""
+
+    def function(v, x):
+        fast = [sin_cos(v, x)[k] for k in which]
+        result = v.variable()
+        v.store(fast[0] if len(fast) == 1 else v.div(*fast), result)
+        too_large = v.compare(">", v.intrinsic("fabs", x), v.const(_REACH[v.bits]))
+        any_lane = v.builder.icmp_unsigned(
+            "!=", v.builder.bitcast(too_large, ir.IntType(v.width)), ir.Constant(ir.IntType(v.width), 0)
+        )
+        with v.builder.if_then(any_lane, likely=False):
+            v.store(_library(name, 1)(v, x), result)
+        return v.load(result)
+
+    return function
+
+
 def sin_cos(v, x):
-    """sin x and cos x."""
+    """sin x and cos x for |x| up to _REACH."""
     b = v.builder
     n, bits = _round(v, b.fmul(x, v.const(2 / math.pi)))
     r = x
@@ -166,7 +186,7 @@ def atan2(v, y, x):
     angle = b.fadd(base, b.fsub(t, b.fsub(series, rest)))
     quarter, quarter_rest = v.const(math.pi / 2), v.const(6.123233995736766e-17)
     angle = v.select(steep, b.fsub(quarter, b.fsub(angle, quarter_rest)), angle)
-    left = v.compare("<", x, v.const(0.0))
+    left = b.icmp_signed("<", v.as_whole(x), v.whole_const(0))  # by its sign bit, for −0
     angle = v.select(left, b.fsub(v.const(math.pi), b.fsub(angle, v.const(1.2246467991473532e-16))), angle)
     both_zero = v.compare("==", large, v.const(0.0))
     angle = v.select(both_zero, v.select(left, v.const(math.pi), v.const(0.0)), angle)
@@ -248,9 +268,9 @@ FUNCTIONS = {
     "max": _of_llvm("maximum"),
     "exp": exp,
     "log": log,
-    "sin": lambda v, x: sin_cos(v, x)[0],
-    "cos": lambda v, x: sin_cos(v, x)[1],
-    "tan": lambda v, x: v.div(*sin_cos(v, x)),
+    "sin": _trigonometric("sin", 0),
+    "cos": _trigonometric("cos", 1),
+    "tan": _trigonometric("tan", 0, 1),
     "atan2": atan2,
     "atan": lambda v, x: atan2(v, x, v.const(1.0)),
     "asin": lambda v, x: atan2(v, x, _arc(v, x)),
