@@ -75,6 +75,12 @@ class Target(ABC):
             score = torch.where(self._per_row(valid), score, 0.0)
         return u, score, valid
 
+    def _from_kernel(self, kernel, x):
+        """What a compiled kernel gives, which has guarded the rows itself."""
+        self.n_evaluations += len(x)
+        u, score = kernel.energy_and_forces(x)
+        return u, score, u < torch.inf
+
     def _score_vjp_guarded(self, x, v):
         self.n_evaluations += len(x)
         product = self._score_vjp(x, v)
@@ -112,7 +118,9 @@ class Target(ABC):
             TypeError, ValueError: `x` is not a float tensor of that shape on the device of the target.
         """
         score_dtype = getattr(x, "dtype", None)
-        u, score, valid = _Evaluation.apply(self._validated(x), self)
+        x = self._validated(x)
+        evaluate = _Evaluation.apply if x.requires_grad and torch.is_grad_enabled() else _evaluation_alone
+        u, score, valid = evaluate(x, self)
         result = u, score.to(score_dtype)
         return (*result, valid) if return_mask else result
 
@@ -140,6 +148,11 @@ class Target(ABC):
     def noised_score(self, x, alpha, sigma):
         """Exact ∇log p_t(x) of p_t = ∫p(y) N(x; αy, σ²I)dy, for densities that have it in closed form."""
         raise TypeError(f"{self.name} has no closed form for its noised score")
+
+
+def _evaluation_alone(x, target):
+    """What :class:`_Evaluation` gives where nobody asks for derivatives, without its bookkeeping."""
+    return target._evaluate_guarded(x)
 
 
 class _Evaluation(torch.autograd.Function):

@@ -146,7 +146,7 @@ class OpenMMTarget(Target):
             raise ValueError(f"backend 'kernel' runs on the CPU, not on {self.device}; use backend='torch' there")
         if backend != "torch" and self.device.type == "cpu":
             try:
-                evaluator = KernelBackend(table, dtype=self.dtype)
+                evaluator = KernelBackend(table, dtype=self.dtype, scale=self._beta)
                 return "kernel", evaluator, "closed forms exist for every force and are compiled for this processor"
             except KernelTooLargeError as error:
                 if backend == "kernel":
@@ -171,7 +171,7 @@ class OpenMMTarget(Target):
 
     def _compare(self, nearby, exact):
         result = self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype))
-        energy, forces = (t.double().cpu() for t in result)
+        energy, forces = (t.double().cpu() * self._factor / self._beta for t in result)
         double = self.dtype == torch.float64 and getattr(self._evaluator, "step", 1e-6) < 1e-4
         tolerance = 1e-8 if double else 2e-3
         size = exact[1].flatten(1).norm(dim=1)
@@ -184,12 +184,20 @@ class OpenMMTarget(Target):
                     f"(relative; {tolerance:.0e} is allowed); use backend='openmm' with platform='Reference'"
                 )
 
+    def _evaluate_guarded(self, x):
+        return self._from_kernel(self._evaluator, x) if self.backend == "kernel" else super()._evaluate_guarded(x)
+
     def _evaluate(self, x):
         energy, forces = self._evaluator.energy_and_forces(x)
-        return energy * self._beta, forces * self._beta
+        return energy * self._factor, forces * self._factor
 
     def _score_vjp(self, x, v):
-        return self._evaluator.force_vjp(x, v) * self._beta
+        return self._evaluator.force_vjp(x, v) * self._factor
+
+    @property
+    def _factor(self):
+        """From what the evaluator gives to kT."""
+        return 1.0 if self.backend == "kernel" else self._beta
 
 
 def _mdtraj_topology(topology, n_atoms):

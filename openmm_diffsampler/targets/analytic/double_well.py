@@ -1,16 +1,13 @@
 """Four particles in the plane, bound in pairs by a double well in their distance."""
 
-from functools import cached_property
-
 import torch
 
-from ..base import Target
-from .particles import particle_topology
+from .particles import PairwiseTarget
 
 __all__ = ["DoubleWell"]
 
 
-class DoubleWell(Target):
+class DoubleWell(PairwiseTarget):
     r"""DW-4: u(x) = Σ_{i<j} 0.9(d_ij − 4)⁴ − 4(d_ij − 4)², each pair of the four particles once; kT = 1.
 
     Translation invariant, so the density is over configurations with the centroid at zero; Z is not known. From Köhler,
@@ -30,13 +27,8 @@ class DoubleWell(Target):
     """
 
     def __init__(self, *, name="dw4", dtype=torch.float64, device="cpu"):
-        super().__init__((4, 2), name=name, translation_invariant=True, dtype=dtype, device=device)
+        super().__init__(4, 2, "t*t*(0.9*t*t-4); t=r-4", name=name, dtype=dtype, device=device)
         self._first, self._second = torch.triu_indices(4, 4, offset=1, device=self.device)
-
-    @cached_property
-    def topology(self):
-        """The particles as an mdtraj Topology."""
-        return particle_topology(4)
 
     def _evaluate(self, x):
         difference = x[:, self._first] - x[:, self._second]

@@ -1,16 +1,13 @@
 """Lennard-Jones clusters held together by a harmonic trap about their centroid."""
 
-from functools import cached_property
-
 import torch
 
-from ..base import Target
-from .particles import particle_topology
+from .particles import PairwiseTarget
 
 __all__ = ["LennardJones"]
 
 
-class LennardJones(Target):
+class LennardJones(PairwiseTarget):
     r"""LJ-N: u(x) = Σ_{i≠j} (r_ij⁻¹² − 2r_ij⁻⁶) + ½ Σ_i |x_i − x̄|², over ordered pairs (each counts twice); kT = 1.
 
     Translation invariant, so the density is over configurations with the centroid at zero; Z is not known. From Köhler,
@@ -36,15 +33,10 @@ class LennardJones(Target):
     def __init__(self, n_particles, *, name=None, dtype=torch.float64, device="cpu"):
         if not isinstance(n_particles, int) or isinstance(n_particles, bool) or n_particles < 2:
             raise ValueError(f"n_particles is {n_particles!r}; give an integer of at least 2")
-        super().__init__(
-            (n_particles, 3), name=name or f"lj{n_particles}", translation_invariant=True, dtype=dtype, device=device
-        )
+        # The trap about the centroid is a pair term: ½Σ|x_i − x̄|² = Σ_{i<j} r²/(2N).
+        pair_energy = f"2*y*(y-2) + r^2/{2 * n_particles}; y=1/r^6"
+        super().__init__(n_particles, 3, pair_energy, name=name or f"lj{n_particles}", dtype=dtype, device=device)
         self._identity = torch.eye(n_particles, dtype=dtype, device=device)
-
-    @cached_property
-    def topology(self):
-        """The particles as an mdtraj Topology."""
-        return particle_topology(self.event_shape[0])
 
     def _evaluate(self, x):
         difference = x[:, :, None] - x[:, None]

@@ -63,7 +63,7 @@ CASES = {
     "sinh": (np.sinh, arguments(-700, 700)),
     "cosh": (np.cosh, arguments(-700, 700)),
     "erf": (special.erf, arguments(-6, 6)),
-    "erfc": (special.erfc, arguments(-6, 20)),
+    "erfc": (special.erfc, arguments(-6, 5)),
     "sqrt": (np.sqrt, arguments(0, 1e6)),
     "recip": (lambda x: 1 / x, arguments(-1e6, 1e6)),
     "floor": (np.floor, arguments(-1e6, 1e6)),
@@ -98,9 +98,10 @@ def test_one_argument(name, bits):
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize(("name", "function"), [("atan2", np.arctan2), ("min", np.minimum), ("max", np.maximum)])
 @np.errstate(all="ignore")
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_two_arguments(name, function, bits):
     rng = np.random.default_rng(1)
-    finite = [s for s in SPECIAL if np.isfinite(s)] if name == "atan2" else SPECIAL
+    finite = [s for s in SPECIAL if np.isfinite(np.float32(s))] if name == "atan2" else SPECIAL
     special_pairs = np.array(list(itertools.product(finite, finite))).T
     a, b = np.concatenate([rng.normal(size=(2, 20_000)) * 10.0 ** rng.uniform(-6, 6, (2, 20_000)), special_pairs], 1)
     dtype = np.float64 if bits == 64 else np.float32

@@ -17,6 +17,8 @@ __all__ = ["KernelBackend", "KernelTooLargeError"]
 #: Bytes of a vector, configurations of a block × bytes of a number: the widest registers there are. Two registers a
 #: vector were no faster, and a batch of one would wait longer.
 _VECTOR_BYTES = 64
+#: Blocks that are worth waking a thread for.
+_BLOCKS_A_THREAD = 4
 #: Bytes of a thread's workspace that are allowed: those of a generalised Born term grow with the square of the atoms.
 _LARGEST_WORKSPACE = 200_000_000
 
@@ -46,22 +48,24 @@ class KernelBackend:
         dtype: of the evaluation.
         n_dimensions: coordinates of an atom.
         threads: how many share a batch; by default one a processor.
+        scale: a factor of energies and forces.
 
-    Energies are in kJ/mol, forces in kJ/mol/nm.
+    Energies are in kJ/mol, forces in kJ/mol/nm, both times `scale`. Where they are not finite, the energy is +∞ and
+    forces are zero.
 
     Raises:
         KernelTooLargeError: a workspace would take more than 200 MB.
     """
 
-    def __init__(self, table, *, dtype=torch.float64, n_dimensions=3, threads=None):
+    def __init__(self, table, *, dtype=torch.float64, n_dimensions=3, threads=None, scale=1.0):
         self.table, self.dtype, self.n_dimensions = table, dtype, n_dimensions
         self.bytes = 8 if dtype == torch.float64 else 4
         self.width = _VECTOR_BYTES // self.bytes
-        self.threads = threads or n_threads()
+        self.threads, self.scale = threads or n_threads(), scale
         pairs = table.n_atoms**2 * sum(hasattr(term, "values") for term in table.terms)
         if 2 * pairs * _VECTOR_BYTES > _LARGEST_WORKSPACE:
             raise KernelTooLargeError(f"{table.n_atoms} atoms in a generalised Born term are too many for this backend")
-        kernel = Kernel(table, 8 * self.bytes, self.width, n_dimensions)
+        kernel = Kernel(table, 8 * self.bytes, self.width, n_dimensions, scale)
         self.function, self._engine = load(kernel.code, NAME)
         self.reals, self.wholes = kernel.data.arrays(np.float64 if self.bytes == 8 else np.float32)
         self.workspaces = [self._aligned(kernel.workspace_size) for _ in range(self.threads)]
@@ -77,8 +81,8 @@ class KernelBackend:
         x = x.detach().contiguous()
         energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
         n_blocks = -(-len(x) // self.width)
-        shares = min(self.threads, n_blocks)
-        bounds = [min(len(x), self.width * (n_blocks * k // shares)) for k in range(shares + 1)] if shares else []
+        shares = max(1, min(self.threads, n_blocks // _BLOCKS_A_THREAD))
+        bounds = [min(len(x), self.width * (n_blocks * k // shares)) for k in range(shares + 1)]
         pieces = list(zip(range(shares), bounds[:-1], bounds[1:], strict=True))
 
         def run(thread, start, stop):
@@ -88,8 +92,7 @@ class KernelBackend:
 
         with self._lock:  # the workspaces serve one batch at a time
             tasks = [_pool(self.threads).submit(run, *piece) for piece in pieces[1:]]
-            for piece in pieces[:1]:
-                run(*piece)
+            run(*pieces[0])
             for task in tasks:
                 task.result()
         return energy, forces
@@ -101,5 +104,6 @@ class KernelBackend:
 
     def _double(self):
         if not hasattr(self, "_in_double"):
-            self._in_double = KernelBackend(self.table, n_dimensions=self.n_dimensions, threads=self.threads)
+            options = {"n_dimensions": self.n_dimensions, "threads": self.threads, "scale": self.scale}
+            self._in_double = KernelBackend(self.table, **options)
         return self._in_double

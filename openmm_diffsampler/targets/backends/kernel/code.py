@@ -1,5 +1,7 @@
 """The whole kernel as LLVM assembly: transpose a block of configurations, run the loops over terms, transpose back."""
 
+import math
+
 from llvmlite import ir
 
 from .programs import Data
@@ -22,11 +24,13 @@ class Kernel:
 
     The function takes addresses of positions (n, n_atoms, n_dimensions), energies (n,), forces like positions, a
     workspace of ``workspace_size`` numbers aligned to a vector, real and whole numbers (``data``); then the first
-    configuration and the one after the last.
+    configuration and the one after the last. Energies and forces are multiplied by ``scale``. A configuration that has
+    any that is not finite gets an energy of +∞ and no forces.
     """
 
-    def __init__(self, table, bits, width, n_dimensions=3):
+    def __init__(self, table, bits, width, n_dimensions=3, scale=1.0):
         self.data, self.workspace = Data(), Workspace(table.n_atoms, n_dimensions)
+        self.scale = self.data.add_reals([scale])
         self.n_coordinates, self.width = table.n_atoms * n_dimensions, width
         self.workspace.n_atoms = table.n_atoms
         self.loops = [emitter(term)(term, self.data, self.workspace, table.tables) for term in table.terms]
@@ -82,12 +86,22 @@ class Kernel:
     def _write(self, rows, energy):
         v = self.v
 
+        def gradient(c):
+            return v.load(v.row(self.place, v.index(self.workspace.gradient, c)))
+
         def put(vector, pointer, places):
             for lane, place in enumerate(places):
                 scalar = v.builder.extract_element(vector, ir.Constant(INT, lane))
                 v.builder.store(scalar, v.builder.gep(pointer, [place], source_etype=v.real))
 
-        put(energy, self.energy, rows)
+        # Zero times a number that is not finite is NaN, and so is every sum that holds it.
+        zeros = v.variable()
+        v.store(v.mul(energy, v.const(0.0)), zeros)
         with v.loop(0, self.n_coordinates) as c:
-            force = v.neg(v.load(v.row(self.place, v.index(self.workspace.gradient, c))))
+            v.accumulate(v.mul(gradient(c), v.const(0.0)), zeros)
+        valid = v.compare("==", v.load(zeros), v.const(0.0))
+        scale = v.splat(v.scalar(self.reals, v.index(self.scale)))
+        put(v.select(valid, v.mul(energy, scale), v.const(math.inf)), self.energy, rows)
+        with v.loop(0, self.n_coordinates) as c:
+            force = v.select(valid, v.neg(v.mul(gradient(c), scale)), v.const(0.0))
             put(force, self.forces, [v.index(v.times(row, self.n_coordinates), c) for row in rows])

@@ -94,7 +94,7 @@ def exp(v, x):
         v.builder.ashr(v.builder.shl(bits, v.whole_const(v.bits - 16)), v.whole_const(v.bits - 16)), half
     )
     value = v.builder.fmul(v.builder.fmul(series, _power_of_two(v, half)), _power_of_two(v, rest))
-    low, high = (-708.39, 709.78271) if v.bits == 64 else (-87.33, 88.72283)
+    low, high = (-708.396, 709.78271) if v.bits == 64 else (-87.336, 88.72283)
     value = v.select(v.compare(">", x, v.const(high)), v.const(math.inf), value)
     return v.select(v.compare("<", x, v.const(low)), v.const(0.0), value)
 

@@ -49,11 +49,11 @@ def _compile(code, machine):
 def _object(code, machine, flags):
     """Machine code, from the cache if it is there."""
     identity = "\n".join([code, llvm.get_host_cpu_name(), flags, llvmlite.__version__])
-    path = cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
-    try:
-        return path.read_bytes()
-    except OSError:
-        pass
+    path = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    kept = path.read_bytes() if path.is_file() else b""
+    checksum, binary = kept[:32], kept[32:]
+    if checksum == hashlib.sha256(binary).digest():
+        return binary
     start = time.perf_counter()
     _log.info("compiling a kernel for this System; it is kept in %s", path.parent)
     binary = _compile(code, machine)
@@ -61,7 +61,7 @@ def _object(code, machine, flags):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
-            unfinished.write(binary)
+            unfinished.write(hashlib.sha256(binary).digest() + binary)
         os.replace(unfinished.name, path)
     except OSError as error:  # a read-only home: compile each time
         _log.info("the kernel was not kept: %s", error)
