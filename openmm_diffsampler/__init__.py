@@ -1,6 +1,11 @@
 """Equilibrium configurations of an OpenMM System, with importance weights, by diffusion-inspired sampling."""
 
+import os
 from importlib import import_module
+
+# Torch's threads would spin between its operations and hold the cores that compiled kernels run on. Read when torch is
+# loaded, so this helps where nobody has imported it before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Public name → the module that defines it; loaded when first used, so that the import itself stays cheap.
 _HOMES = {

@@ -19,9 +19,9 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, np.inf, -np.inf, np.nan, 1e-300, -1e
 def compiled(op, bits, n_arguments):
     """numpy function of equally long arrays that runs an op of the kernel, eight numbers at a time."""
     module = ir.Module("test")
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 6 + [INT] * 2), "test")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 7 + [INT]), "test")
     v = Vectors(ir.IRBuilder(function.append_basic_block()), bits, WIDTH)
-    with v.loop(function.args[6], function.args[7]) as k:
+    with v.loop(0, function.args[7]) as k:
         operands = [
             v.builder.load(v.row(a, k), align=bits // 8, typ=v.type) for a in function.args[1 : 1 + n_arguments]
         ]
@@ -35,8 +35,8 @@ def compiled(op, bits, n_arguments):
         padded = [np.zeros(n * WIDTH, dtype=dtype) for _ in range(n_arguments + 1)]
         for to, array in zip(padded[1:], arrays, strict=True):
             to[: len(array)] = array
-        addresses = [a.ctypes.data_as(ctypes.c_void_p) for a in padded] + [None] * (5 - n_arguments)
-        run(*addresses, 0, n)
+        addresses = [a.ctypes.data_as(ctypes.c_void_p) for a in padded] + [None] * (6 - n_arguments)
+        run(*addresses, n)
         return padded[0][: len(arrays[0])]
 
     evaluate.engine = engine

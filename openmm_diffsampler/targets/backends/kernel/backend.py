@@ -41,7 +41,8 @@ class KernelBackend:
     """Energies and forces of a :class:`~...terms.table.TermTable` on a CPU.
 
     Configurations are taken in blocks, one a lane of the processor's vectors; all terms of a block are computed before
-    the next one is read, so that nothing leaves the cache. Threads share the blocks, and each has one workspace.
+    the next one is read, so that nothing leaves the cache. Threads take blocks as they get done, each with a workspace
+    of its own.
 
     Arguments:
         table: the terms.
@@ -80,21 +81,20 @@ class KernelBackend:
         """Energies (n,) and forces (n, n_atoms, n_dimensions) of positions like the forces."""
         x = x.detach().contiguous()
         energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
-        n_blocks = -(-len(x) // self.width)
-        shares = max(1, min(self.threads, n_blocks // _BLOCKS_A_THREAD))
-        bounds = [min(len(x), self.width * (n_blocks * k // shares)) for k in range(shares + 1)]
-        pieces = list(zip(range(shares), bounds[:-1], bounds[1:], strict=True))
+        taken = np.zeros(1, dtype=np.int64)
+        arrays = [t.data_ptr() for t in (x, energy, forces)]
+        n_workers = min(self.threads, len(x) // (self.width * _BLOCKS_A_THREAD))
 
-        def run(thread, start, stop):
-            arrays = (self.workspaces[thread], self.reals, self.wholes)
-            addresses = [t.data_ptr() for t in (x, energy, forces)] + [a.ctypes.data for a in arrays]
-            self.function(*addresses, start, stop)
+        def work(workspace):
+            own = [a.ctypes.data for a in (workspace, self.reals, self.wholes, taken)]
+            self.function(*arrays, *own, len(x))
 
         with self._lock:  # the workspaces serve one batch at a time
-            tasks = [_pool(self.threads).submit(run, *piece) for piece in pieces[1:]]
-            run(*pieces[0])
-            for task in tasks:
-                task.result()
+            others = [_pool(self.threads).submit(work, workspace) for workspace in self.workspaces[1:n_workers]]
+            work(self.workspaces[0])
+            for other in others:
+                if not other.cancel():  # one that has not started by now has nothing left to do
+                    other.result()
         return energy, forces
 
     def force_vjp(self, x, v):

@@ -23,9 +23,10 @@ class Kernel:
         n_dimensions: coordinates of an atom; terms other than distances need three.
 
     The function takes addresses of positions (n, n_atoms, n_dimensions), energies (n,), forces like positions, a
-    workspace of ``workspace_size`` numbers aligned to a vector, real and whole numbers (``data``); then the first
-    configuration and the one after the last. Energies and forces are multiplied by ``scale``. A configuration that has
-    any that is not finite gets an energy of +∞ and no forces.
+    workspace of ``workspace_size`` numbers aligned to a vector, real and whole numbers (``data``), the number of blocks
+    taken so far, and n. It takes blocks until none is left, beside others that do the same with workspaces of their
+    own. Energies and forces are multiplied by ``scale``. A configuration that has any that is not finite gets an energy
+    of +∞ and no forces.
     """
 
     def __init__(self, table, bits, width, n_dimensions=3, scale=1.0):
@@ -35,30 +36,30 @@ class Kernel:
         self.workspace.n_atoms = table.n_atoms
         self.loops = [emitter(term)(term, self.data, self.workspace, table.tables) for term in table.terms]
         module = ir.Module(NAME)
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 6 + [INT] * 2), NAME)
-        self.x, self.energy, self.forces, self.place, self.reals, self.wholes, first, last = function.args
-        for pointer in function.args[:6]:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 7 + [INT]), NAME)
+        self.x, self.energy, self.forces, self.place, self.reals, self.wholes, taken, n = function.args
+        for pointer in function.args[:7]:
             pointer.add_attribute("noalias")
         builder = ir.IRBuilder(function.append_basic_block())
         self.v = v = Vectors(builder, bits, width)
-        # Registers are declared in the first block; what runs starts in the second.
-        body = function.append_basic_block()
-        v.builder.position_at_end(body)
+        # Registers are declared in the first block; then blocks of configurations are taken until none is left.
+        take, work, done = (function.append_basic_block() for _ in range(3))
+        builder.position_at_end(take)
         block = Block(v, self.workspace, self.place, self.reals, self.wholes)
-        n_blocks = builder.sdiv(
-            builder.add(builder.sub(last, first), ir.Constant(INT, width - 1)), ir.Constant(INT, width)
-        )
-        with v.loop(0, n_blocks) as k:
-            start = builder.add(first, v.times(k, width))
-            rows = [self._row(start, lane, last) for lane in range(width)]
-            self._read(rows)
-            v.store(v.const(0.0), block.energy)
-            for loop in self.loops:
-                loop.emit(block)
-            self._write(rows, v.load(block.energy))
+        start = v.times(builder.atomic_rmw("add", taken, ir.Constant(INT, 1), "monotonic"), width)
+        builder.cbranch(builder.icmp_signed("<", start, n), work, done)
+        builder.position_at_end(work)
+        rows = [self._row(start, lane, n) for lane in range(width)]
+        self._read(rows)
+        v.store(v.const(0.0), block.energy)
+        for loop in self.loops:
+            loop.emit(block)
+        self._write(rows, v.load(block.energy))
+        builder.branch(take)
+        builder.position_at_end(done)
         builder.ret_void()
         with builder.goto_block(v.entry):
-            builder.branch(body)
+            builder.branch(take)
         self.code = str(module)
 
     @property

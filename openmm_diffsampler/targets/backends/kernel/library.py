@@ -15,7 +15,7 @@ __all__ = ["cache_folder", "load"]
 
 _log = logging.getLogger(__name__)
 
-_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64, ctypes.c_int64)
+_SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, ctypes.c_int64)
 
 
 def cache_folder():
@@ -72,7 +72,7 @@ def load(code, name):
     """The function `name` of LLVM assembly `code`.
 
     Returns:
-        A ctypes function of six addresses and two whole numbers that lets other Python threads run, and the engine that
+        A ctypes function of seven addresses and a whole number that lets other Python threads run, and the engine that
         owns its memory.
     """
     machine, flags = _machine()
