@@ -19,6 +19,8 @@ setup(
     install_requires=[
         "openmm>=8.1",
         "openmmtools>=0.24",
+        "llvmlite>=0.45",
+        "mpiplus",
         "torch>=2.4",
         "mdtraj>=1.10",
         "numpy>=1.26",

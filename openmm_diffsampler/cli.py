@@ -1,5 +1,6 @@
 """openmm-diffsampler: list systems, sample one, analyse a trajectory."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -42,9 +43,9 @@ def run(
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-run.")] = None,
     method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), hmc or mala.")] = "digs",
     chains: Annotated[int, typer.Option(min=1, help="Chains, side by side.")] = 128,
-    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 300,
+    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 500,
     warmup: Annotated[int, typer.Option(min=0, help="Sweeps before the first frame; step sizes adapt here.")] = 100,
-    thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 2,
+    thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 8,
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="In kelvin; by default that of the system.")] = None,
     noise_scale: Annotated[list[float] | None, typer.Option(help="Noise level in nm; repeat for a ladder.")] = None,
@@ -64,6 +65,7 @@ def run(
     from openmm_diffsampler.analysis import write_results
     from openmm_diffsampler.running import build_run, prepare_folder
 
+    _announce_compilation()
     given = {
         "noise_scales": noise_scale,
         "torsion_scale": torsion_scale,
@@ -127,6 +129,15 @@ def _parse_torsions(text):
     if len(parts) != 2:
         raise ValueError(f"--torsions is {text!r}; give two, separated by a space, such as 'phi psi'")
     return tuple(tuple(int(i) for i in p.split(",")) if "," in p else p for p in parts)
+
+
+def _announce_compilation():
+    """Show what the package logs about compiling kernels, which happens once for each System."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("openmm_diffsampler.targets.backends.kernel")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
 
 
 def _describe_target(target):

@@ -48,7 +48,9 @@ def ball(power=3):
 
 
 def two_mode_molecule():
-    """A bent molecule A–B–C whose bond B–C is short or long; system, start and probability that it is long.
+    """A bent molecule A–B–C whose bond B–C is short (a sixth of the time) or long.
+
+    Returns the system, a start with a short bond and the probability that it is long.
 
     With the other internal coordinates integrated out, p(r) ∝ r² e^{−U(r)/kT} for that bond.
     """
@@ -58,14 +60,14 @@ def two_mode_molecule():
     bond, angle = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
     bond.addBond(0, 1, 0.15, 20000.0)
     angle.addAngle(0, 1, 2, math.radians(110), 100.0)
-    double_well = openmm.CustomBondForce(f"{KT}*(5*(((r - 0.2)/0.05)^2 - 1)^2 + 0.4*(r - 0.2)/0.05)")
+    double_well = openmm.CustomBondForce(f"{KT}*(5*(((r - 0.2)/0.05)^2 - 1)^2 - 0.3*(r - 0.2)/0.05)")
     double_well.addBond(1, 2, [])
     for force in (bond, angle, double_well):
         system.addForce(force)
 
     def density(r):
         y = (r - 0.2) / 0.05
-        return r**2 * math.exp(-5 * (y**2 - 1) ** 2 - 0.4 * y)
+        return r**2 * math.exp(-5 * (y**2 - 1) ** 2 + 0.3 * y)
 
     long, short = quad(density, 0.2, 0.4)[0], quad(density, 0, 0.2)[0]
     start = np.array([[0.15, 0, 0], [0, 0, 0], [-0.05, 0.14, 0]])

@@ -114,7 +114,7 @@ def test_pow_and_select():
     a, b = rng.uniform(0, 10, 1000), rng.uniform(-5, 5, 1000)
     assert_close(compiled("pow", 64, 2)(a, b), a**b, 64)
     condition = np.array([0.0, -0.0, 1.0, -2.0, np.nan, np.inf])
-    assert compiled("select", 64, 3)(condition, condition * 0 + 1, condition * 0 + 2).tolist()[:4] == [2, 2, 1, 1]
+    assert compiled("select", 64, 3)(condition, np.full(6, 1.0), np.full(6, 2.0)).tolist()[:4] == [2, 2, 1, 1]
     # What is in the branch not taken does not leak.
     nan = np.full(6, np.nan)
     assert compiled("select", 64, 3)(np.ones(6), np.ones(6), nan).tolist() == [1] * 6

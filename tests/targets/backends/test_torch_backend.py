@@ -113,3 +113,13 @@ def test_shipped_clusters():
         cluster = load_system(name)
         start = torch.as_tensor(cluster.positions.value_in_unit(unit.nanometer), dtype=torch.float64)
         assert_agrees(cluster.system, start + random_positions(len(start), batch=5, scale=0.05))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 16, 21])
+def test_compiled_as_on_a_gpu(molecule, frames, n):
+    """What torch.compile makes of the closed forms, here on a CPU: the same numbers, batches filled up to 16 or 32."""
+    x = frames[torch.arange(n) % len(frames)]
+    energy, forces = closed_form(molecule.system).energy_and_forces(x)
+    found = closed_form(molecule.system, compiled=True).energy_and_forces(x)
+    assert torch.allclose(found[0], energy, rtol=1e-12) and force_error(found[1], forces) <= 1e-12

@@ -1,6 +1,7 @@
 """Energies and forces of a batch in one fused pass, compiled for the processor that runs it."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
@@ -17,8 +18,8 @@ __all__ = ["KernelBackend", "KernelTooLargeError"]
 #: Bytes of a vector, configurations of a block × bytes of a number: the widest registers there are. Two registers a
 #: vector were no faster, and a batch of one would wait longer.
 _VECTOR_BYTES = 64
-#: Blocks that are worth waking a thread for.
-_BLOCKS_A_THREAD = 4
+#: Seconds of work that are worth waking a thread for.
+_WORTH_A_THREAD = 1e-4
 #: Bytes of a thread's workspace that are allowed: those of a generalised Born term grow with the square of the atoms.
 _LARGEST_WORKSPACE = 200_000_000
 
@@ -71,6 +72,7 @@ class KernelBackend:
         self.reals, self.wholes = kernel.data.arrays(np.float64 if self.bytes == 8 else np.float32)
         self.workspaces = [self._aligned(kernel.workspace_size) for _ in range(self.threads)]
         self._lock = Lock()
+        self._block_seconds = 1.0  # of one block; learnt from each batch
 
     def _aligned(self, n):
         raw = np.zeros(n * self.bytes + _VECTOR_BYTES, dtype=np.uint8)
@@ -83,18 +85,22 @@ class KernelBackend:
         energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
         taken = np.zeros(1, dtype=np.int64)
         arrays = [t.data_ptr() for t in (x, energy, forces)]
-        n_workers = min(self.threads, len(x) // (self.width * _BLOCKS_A_THREAD))
+        n_blocks = -(-len(x) // self.width)
+        n_workers = max(1, min(self.threads, n_blocks, int(n_blocks * self._block_seconds / _WORTH_A_THREAD)))
 
         def work(workspace):
             own = [a.ctypes.data for a in (workspace, self.reals, self.wholes, taken)]
             self.function(*arrays, *own, len(x))
 
         with self._lock:  # the workspaces serve one batch at a time
+            start = time.perf_counter()
             others = [_pool(self.threads).submit(work, workspace) for workspace in self.workspaces[1:n_workers]]
             work(self.workspaces[0])
             for other in others:
                 if not other.cancel():  # one that has not started by now has nothing left to do
                     other.result()
+            spent = time.perf_counter() - start
+            self._block_seconds = min(self._block_seconds, spent * n_workers / max(1, n_blocks))
         return energy, forces
 
     def force_vjp(self, x, v):
