@@ -10,15 +10,9 @@ import mpiplus
 import numpy as np
 from openmm import unit
 
-# Before openmmtools.mcmc, since it keeps the import of openmmtools quiet.
-from .integrator import (
-    DiffusiveGibbsIntegrator,
-    add_counts,
-    require_seed,
-    require_timestep,
-    scales_in_nm,
-    with_acceptance,
-)
+from .integrator import DiffusiveGibbsIntegrator  # before openmmtools.mcmc: it keeps the import of openmmtools quiet
+from .level_counts import add_counts, with_acceptance
+from .openmm_arguments import require_seed, require_timestep, scales_in_nm
 from .sweep import Sweep, level_name
 
 # isort: split

@@ -1,5 +1,7 @@
 """A table of terms executed in torch: closed-form energies and forces of a batch, on CPU or CUDA."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -105,7 +107,15 @@ class TorchBackend:
     def _filled_up(self, x):
         """Energy and gradient of a chunk by compiled code, with its last row repeated up to the next power of two."""
         n = 1 << max(4, (len(x) - 1).bit_length())
-        energy, gradient = self._run(torch.cat([x, x[-1:].expand(n - len(x), -1, -1)]))
+        full = torch.cat([x, x[-1:].expand(n - len(x), -1, -1)])
+        try:
+            energy, gradient = self._run(full)
+        except (RuntimeError, ImportError, OSError) as error:  # no compiler for this device, or one that fails
+            if self._run == self._evaluate:
+                raise
+            warnings.warn(f"torch.compile failed, so that energies run uncompiled: {error}", stacklevel=2)
+            self._run = self._evaluate
+            energy, gradient = self._run(full)
         return energy[: len(x)], gradient[: len(x)]
 
     def energy_and_forces(self, x):

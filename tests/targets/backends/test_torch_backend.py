@@ -115,6 +115,18 @@ def test_shipped_clusters():
         assert_agrees(cluster.system, start + random_positions(len(start), batch=5, scale=0.05))
 
 
+def test_where_nothing_compiles_it_runs_all_the_same(molecule, frames, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **_: broken)
+    backend = closed_form(molecule.system, compiled=True)
+    with pytest.warns(UserWarning, match="torch.compile failed.*no compiler"):
+        energy, forces = backend.energy_and_forces(frames)
+    exact = closed_form(molecule.system).energy_and_forces(frames)
+    assert torch.allclose(energy, exact[0], rtol=1e-12) and force_error(forces, exact[1]) <= 1e-12
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 16, 21])
 def test_compiled_as_on_a_gpu(molecule, frames, n):
