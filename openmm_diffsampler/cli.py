@@ -136,7 +136,7 @@ def _announce_compilation():
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("openmm_diffsampler.targets.backends.kernel")
-    logger.handlers, logger.propagate = [handler], False
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
 
 

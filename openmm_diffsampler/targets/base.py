@@ -69,7 +69,7 @@ class Target(ABC):
     def _evaluate_guarded(self, x):
         self.n_evaluations += len(x)
         u, score = self._evaluate(x)
-        valid = u.isfinite() & score.flatten(1).isfinite().all(1)
+        valid = u.isfinite() & score.flatten(1).isfinite().all(1) & x.flatten(1).isfinite().all(1)
         if not valid.all():
             u = torch.where(valid, u, torch.inf)
             score = torch.where(self._per_row(valid), score, 0.0)

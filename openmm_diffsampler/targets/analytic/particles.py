@@ -42,6 +42,9 @@ class PairwiseTarget(Target):
         term = body_term("distance", pairs, self.pair_energy, [], none, source=type(self).__name__)
         return KernelBackend(TermTable(n_particles, [term]), dtype=self.dtype, n_dimensions=n_dimensions)
 
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "_kernel"}  # which lives in this process
+
     def _evaluate_guarded(self, x):
         if self.device.type != "cpu":
             return super()._evaluate_guarded(x)

@@ -81,7 +81,12 @@ class TorchBackend:
         width = max([1, *self.sizes.values()]) * torch.finfo(dtype).bits // 8
         self.chunk = max(1, _CHUNK_BYTES // width) if self.device.type == "cpu" else max(1, 2**30 // (64 * width))
         self.compiled = self.device.type == "cuda" if compiled is None else compiled
-        self._run = torch.compile(self._evaluate, dynamic=False) if self.compiled else self._evaluate
+        self._run = self._evaluate
+        if self.compiled:
+            self.chunk = 1 << (self.chunk.bit_length() - 1)  # so that a full one is not filled up
+            config = torch._dynamo.config
+            config.recompile_limit = max(config.recompile_limit, 256)  # of all backends and shapes together
+            self._run = torch.compile(self._evaluate, dynamic=False)
 
     def _executor(self, term, table, tuples, kwargs):
         uses = [(geometry, tuples[geometry].rows(atoms)) for geometry, atoms in _uses(term, table.n_atoms)]
@@ -111,7 +116,7 @@ class TorchBackend:
         try:
             energy, gradient = self._run(full)
         except (RuntimeError, ImportError, OSError) as error:  # no compiler for this device, or one that fails
-            if self._run == self._evaluate:
+            if self._run == self._evaluate or isinstance(error, torch.OutOfMemoryError):
                 raise
             warnings.warn(f"torch.compile failed, so that energies run uncompiled: {error}", stacklevel=2)
             self._run = self._evaluate

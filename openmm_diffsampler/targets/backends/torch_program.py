@@ -9,7 +9,7 @@ from ..terms.tabulated import SplineTable
 
 __all__ = ["TorchProgram"]
 
-_INFIX = {"add": "{} + {}", "mul": "{} * {}", "pow": "{} ** {}"}
+_INFIX = {"add": "{} + {}", "mul": "{} * {}", "pow": "({}) ** ({})"}
 _CALLS = {
     "sqrt": "torch.sqrt",
     "exp": "torch.exp",

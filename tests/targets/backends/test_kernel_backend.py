@@ -1,5 +1,7 @@
 """The compiled backend: batches of every size and layout, threads, precision, derivatives, the cache on disk."""
 
+import copy
+import pickle
 import threading
 
 import openmm
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from openmm_diffsampler import LennardJones, OpenMMTarget, load_system
-from openmm_diffsampler.targets.backends.kernel import KernelBackend, library
+from openmm_diffsampler.targets.backends.kernel import KernelBackend, machine_code
 from openmm_diffsampler.targets.backends.torch_backend import TorchBackend
 from openmm_diffsampler.targets.terms.table import TermTable
 from openmm_diffsampler.targets.terms.translate import translate_system
@@ -123,12 +125,54 @@ def test_rows_that_are_not_finite_are_guarded(frames):
     assert torch.equal(energy[fine], good[0][fine]) and torch.equal(forces[fine], good[1][fine])
 
 
-@pytest.mark.parametrize("expression", ["min(x, 1)", "max(x, -1)", "select(step(x), 1, 2)", "delta(x)"])
-def test_a_nan_is_not_lost_in_functions_that_could_drop_it(expression):
-    force = openmm.CustomExternalForce(f"{expression} + 0.5*(x^2+y^2+z^2)")
+@pytest.mark.parametrize("backend", ["kernel", "torch", "openmm"])
+@pytest.mark.parametrize("expression", ["min(x, 1)", "max(x, -1)", "select(step(x-1), (x-1)^2, 0)", "delta(x)", "0*x"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_bad_coordinate_is_not_lost_in_functions_that_could_drop_it(backend, expression, bad):
+    force = openmm.CustomExternalForce(f"{expression} + 0.5*(y^2+z^2)")
     force.addParticle(0, [])
-    target = OpenMMTarget(particles(1, force), MOLECULE.temperature)
-    assert target.reduced_potential(torch.full((1, 1, 3), torch.nan)).isposinf().all()
+    target = OpenMMTarget(particles(1, force), MOLECULE.temperature, backend=backend, platform="Reference")
+    x = torch.tensor([[[bad, 0.0, 0.0]], [[0.3, 0.0, 0.0]]], dtype=torch.float64)
+    u, score, valid = target.reduced_potential_and_score(x, return_mask=True)
+    assert valid.tolist() == [False, True] and u[0].isposinf() and not score[0].any()
+
+
+def test_a_constant_that_is_nan_stays_so_without_harm():
+    force = openmm.CustomBondForce("select(step(r-0.1), r^2, sqrt(step(-1)-1))")
+    for i in range(5):
+        force.addBond(i, i + 1, [])
+    table = translate_system(particles(6, force))
+    x = random_positions(6, batch=9, scale=0.1)
+    for dtype in (torch.float64, torch.float32):
+        energy, _ = KernelBackend(table, dtype=dtype).energy_and_forces(x.to(dtype))
+        exact = TorchBackend(table, dtype=dtype).energy_and_forces(x.to(dtype))[0]
+        assert torch.equal(energy.isfinite(), exact.isfinite())
+
+
+def test_an_interrupted_batch_is_waited_for(frames):
+    """Whoever interrupts the calling thread gets control when no other thread writes any more."""
+    backend = KernelBackend(TABLE, threads=2)
+    x, function, running = perturbed(frames, 4096), backend.function, []
+    backend.energy_and_forces(x)
+
+    def interrupted(*arguments):
+        running.append(1)
+        function(*arguments)
+        running.pop()
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    backend.function = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        backend.energy_and_forces(x)
+    assert not running and not backend._lock.locked()
+
+
+def test_particle_densities_can_be_copied_and_pickled():
+    target, x = LennardJones(4), random_positions(4, batch=2, scale=1.0)
+    u = target.reduced_potential(x)
+    for other in (copy.deepcopy(target), pickle.loads(pickle.dumps(target))):
+        assert torch.equal(other.reduced_potential(x), u)
 
 
 def test_scale_multiplies_energies_and_forces(frames):
@@ -144,8 +188,8 @@ def test_nothing_to_sum():
 def test_compiled_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENMM_DIFFSAMPLER_CACHE", str(tmp_path / "kernels"))
     compiled = []
-    compile_ = library._compile
-    monkeypatch.setattr(library, "_compile", lambda *a: compiled.append(1) or compile_(*a))
+    compile_ = machine_code._compile
+    monkeypatch.setattr(machine_code, "_compile", lambda *a: compiled.append(1) or compile_(*a))
     x = random_positions(5, batch=3, scale=1.0)
     first = LennardJones(5).reduced_potential(x)
     assert torch.equal(LennardJones(5).reduced_potential(x), first) and len(compiled) == 1

@@ -9,7 +9,7 @@ from llvmlite import ir
 from scipy import special
 
 from openmm_diffsampler.targets.backends.kernel.functions import FUNCTIONS
-from openmm_diffsampler.targets.backends.kernel.library import load
+from openmm_diffsampler.targets.backends.kernel.machine_code import load
 from openmm_diffsampler.targets.backends.kernel.vectors import INT, POINTER, Vectors
 
 WIDTH = 8

@@ -5,13 +5,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
+from weakref import WeakSet
 
 import numpy as np
 import torch
 
 from ..differences import STEP, force_difference
 from .code import NAME, Kernel
-from .library import load
+from .machine_code import load
 
 __all__ = ["KernelBackend", "KernelTooLargeError"]
 
@@ -20,7 +21,7 @@ __all__ = ["KernelBackend", "KernelTooLargeError"]
 _VECTOR_BYTES = 64
 #: Seconds of work that are worth waking a thread for.
 _WORTH_A_THREAD = 1e-4
-#: Bytes of a thread's workspace that are allowed: those of a generalised Born term grow with the square of the atoms.
+#: Bytes of one thread's workspace that are allowed: those of a generalised Born term grow with the square of the atoms.
 _LARGEST_WORKSPACE = 200_000_000
 
 
@@ -31,6 +32,26 @@ class KernelTooLargeError(ValueError):
 @cache
 def _pool(n_threads):
     return ThreadPoolExecutor(n_threads)
+
+
+def _submitted(n_threads, work, arguments):
+    """Futures of `work` on each of the arguments; none where the interpreter is about to end and takes no more."""
+    try:
+        return [_pool(n_threads).submit(work, argument) for argument in arguments]
+    except RuntimeError:
+        return []
+
+
+def _after_fork():
+    """A child has none of its parent's threads, and must not wait for them."""
+    _pool.cache_clear()
+    for backend in _backends:
+        backend._lock = Lock()
+
+
+_backends = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def n_threads():
@@ -72,6 +93,7 @@ class KernelBackend:
         self.reals, self.wholes = kernel.data.arrays(np.float64 if self.bytes == 8 else np.float32)
         self.workspaces = [self._aligned(kernel.workspace_size) for _ in range(self.threads)]
         self._lock = Lock()
+        _backends.add(self)
         self._block_seconds = 1.0  # of one block; learnt from each batch
 
     def _aligned(self, n):
@@ -84,23 +106,26 @@ class KernelBackend:
         x = x.detach().contiguous()
         energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
         taken = np.zeros(1, dtype=np.int64)
-        arrays = [t.data_ptr() for t in (x, energy, forces)]
         n_blocks = -(-len(x) // self.width)
         n_workers = max(1, min(self.threads, n_blocks, int(n_blocks * self._block_seconds / _WORTH_A_THREAD)))
 
-        def work(workspace):
+        def work(workspace, outputs=(energy, forces)):  # which live as long as anybody writes to them
+            arrays = [t.data_ptr() for t in (x, *outputs)]
             own = [a.ctypes.data for a in (workspace, self.reals, self.wholes, taken)]
             self.function(*arrays, *own, len(x))
 
         with self._lock:  # the workspaces serve one batch at a time
             start = time.perf_counter()
-            others = [_pool(self.threads).submit(work, workspace) for workspace in self.workspaces[1:n_workers]]
-            work(self.workspaces[0])
-            for other in others:
-                if not other.cancel():  # one that has not started by now has nothing left to do
-                    other.result()
-            spent = time.perf_counter() - start
-            self._block_seconds = min(self._block_seconds, spent * n_workers / max(1, n_blocks))
+            others = _submitted(self.threads, work, self.workspaces[1:n_workers])
+            try:
+                work(self.workspaces[0])
+            finally:  # also when the user interrupts
+                for other in others:
+                    if not other.cancel():  # one that has not started by now has nothing left to do
+                        other.result()
+            if n_blocks:
+                spent = time.perf_counter() - start
+                self._block_seconds = min(self._block_seconds, spent * n_workers / n_blocks)
         return energy, forces
 
     def force_vjp(self, x, v):

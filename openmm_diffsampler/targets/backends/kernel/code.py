@@ -25,8 +25,8 @@ class Kernel:
     The function takes addresses of positions (n, n_atoms, n_dimensions), energies (n,), forces like positions, a
     workspace of ``workspace_size`` numbers aligned to a vector, real and whole numbers (``data``), the number of blocks
     taken so far, and n. It takes blocks until none is left, beside others that do the same with workspaces of their
-    own. Energies and forces are multiplied by ``scale``. A configuration that has any that is not finite gets an energy
-    of +∞ and no forces.
+    own. Energies and forces are multiplied by ``scale``. A configuration that has any that is not finite, or such a
+    coordinate, gets an energy of +∞ and no forces.
     """
 
     def __init__(self, table, bits, width, n_dimensions=3, scale=1.0):
@@ -95,14 +95,17 @@ class Kernel:
                 scalar = v.builder.extract_element(vector, ir.Constant(INT, lane))
                 v.builder.store(scalar, v.builder.gep(pointer, [place], source_etype=v.real))
 
+        scale = v.splat(v.scalar(self.reals, v.index(self.scale)))
+        energy = v.mul(energy, scale)
         # Zero times a number that is not finite is NaN, and so is every sum that holds it.
         zeros = v.variable()
         v.store(v.mul(energy, v.const(0.0)), zeros)
         with v.loop(0, self.n_coordinates) as c:
-            v.accumulate(v.mul(gradient(c), v.const(0.0)), zeros)
+            x = v.load(v.row(self.place, v.index(self.workspace.x, c)))
+            v.accumulate(v.mul(v.mul(gradient(c), scale), v.const(0.0)), zeros)
+            v.accumulate(v.mul(x, v.const(0.0)), zeros)
         valid = v.compare("==", v.load(zeros), v.const(0.0))
-        scale = v.splat(v.scalar(self.reals, v.index(self.scale)))
-        put(v.select(valid, v.mul(energy, scale), v.const(math.inf)), self.energy, rows)
+        put(v.select(valid, energy, v.const(math.inf)), self.energy, rows)
         with v.loop(0, self.n_coordinates) as c:
             force = v.select(valid, v.neg(v.mul(gradient(c), scale)), v.const(0.0))
             put(force, self.forces, [v.index(v.times(row, self.n_coordinates), c) for row in rows])

@@ -1,4 +1,4 @@
-"""Elementary functions on vectors, without branches, to about one unit in the last place.
+"""Elementary functions on vectors, without branches, to a few units in the last place.
 
 The argument is reduced with constants of extra precision, and a polynomial does the rest; functions that molecules need
 rarely (pow, erf, erfc) call the C library lane by lane. The polynomials of exp are its series; those of log, sin, cos
@@ -140,7 +140,7 @@ def _trigonometric(name, *which):
             "!=", v.builder.bitcast(too_large, ir.IntType(v.width)), ir.Constant(ir.IntType(v.width), 0)
         )
         with v.builder.if_then(any_lane, likely=False):
-            v.store(_library(name, 1)(v, x), result)
+            v.store(v.select(too_large, _library(name, 1)(v, x), v.load(result)), result)
         return v.load(result)
 
     return function

@@ -51,7 +51,7 @@ class VectorProgram:
         self.numbers, columns = {}, []
         for n, values in fixed.items():
             values = values.numpy().ravel()
-            if len(values) and (values == values[0]).all():
+            if values.size == 1 or (values.size and (values == values[0]).all()):
                 self.numbers[n] = float(values[0])
             else:
                 columns.append((n, values))

@@ -21,17 +21,25 @@ _SIGNATURE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 7, ctypes.c_int64)
 def cache_folder():
     """Where compiled kernels are kept: $OPENMM_DIFFSAMPLER_CACHE, or a folder of the user's cache directory."""
     given = os.environ.get("OPENMM_DIFFSAMPLER_CACHE")
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(given) if given else Path(cache) / "openmm_diffsampler" / "kernels"
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "openmm_diffsampler" / "kernels"
 
 
 def _machine():
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    # The vectors are as wide as they are; the processor's widest registers are meant to hold them.
-    flags = ",".join(filter(None, [features.flatten(), "-prefer-256-bit"]))
-    target = llvm.Target.from_default_triple()
+    try:
+        flags = [llvm.get_host_cpu_features().flatten()]
+    except RuntimeError:  # a processor that LLVM cannot tell
+        flags = []
+    triple = llvm.get_process_triple()
+    if triple.startswith("x86_64"):  # the vectors are as wide as they are, for the widest registers there are
+        flags.append("-prefer-256-bit")
+    if os.name == "nt":  # the loader links objects of this format without the runtime of a compiler
+        triple += "-elf"
+    flags = ",".join(filter(None, flags))
+    target = llvm.Target.from_triple(triple)
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3, jit=True), flags
 
 
@@ -49,23 +57,30 @@ def _compile(code, machine):
 def _object(code, machine, flags):
     """Machine code, from the cache if it is there."""
     identity = "\n".join([code, llvm.get_host_cpu_name(), flags, llvmlite.__version__])
-    path = cache_folder() / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    kept = path.read_bytes() if path.is_file() else b""
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    try:
+        kept = (cache_folder() / name).read_bytes()
+    except (OSError, RuntimeError):  # not there, not readable, or no home at all
+        kept = b""
     checksum, binary = kept[:32], kept[32:]
     if checksum == hashlib.sha256(binary).digest():
         return binary
     start = time.perf_counter()
-    _log.info("compiling a kernel for this System; it is kept in %s", path.parent)
+    _log.info("compiling a kernel for this System")
     binary = _compile(code, machine)
     _log.info("compiled in %.1f s", time.perf_counter() - start)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished:
-            unfinished.write(hashlib.sha256(binary).digest() + binary)
-        os.replace(unfinished.name, path)
-    except OSError as error:  # a read-only home: compile each time
+        _keep(binary, cache_folder(), name)
+    except (OSError, RuntimeError) as error:  # compile each time
         _log.info("the kernel was not kept: %s", error)
     return binary
+
+
+def _keep(binary, folder, name):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as unfinished:
+        unfinished.write(hashlib.sha256(binary).digest() + binary)
+    os.replace(unfinished.name, folder / name)
 
 
 def load(code, name):

@@ -1,0 +1,135 @@
+"""From noise to samples with their log-weights: the reverse process step by step, and its probability flow.
+
+A score function takes (x, t) with x (n, *event_shape) and t (n,) and gives ∇log p_t(x), however good. Both ways return
+log-weights log w with E[w] = Z = ∫e^{−u}: the better the score, the more even they are.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+
+__all__ = ["flow_samples", "path_samples"]
+
+
+def path_samples(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None):
+    r"""Draws by the reverse process in `n_steps` steps, and exact log-weights of their paths.
+
+    The noising process :math:`x_0 \to x_1 \to \dots \to x_T` has the kernels :math:`N(x_{k}; a_k x_{k-1}, v_k)`, and
+    the sampling process goes back by :math:`q(x_{k-1} \mid x_k) = N((x_k + v_k s(x_k))/a_k, \tilde v_k)`. Then
+
+    .. math:: \log w = -u(x_0) + \sum_k \log N(x_k; a_k x_{k-1}, v_k) - \log q(x_T) - \sum_k \log q(x_{k-1} \mid x_k)
+
+    has E[w] = Z for any number of steps and any score, in the subspace of the target.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`.
+        score: score function.
+        schedule: :class:`~openmm_diffsampler.diffusion.NoiseSchedule`; levels are even in its time.
+        n: samples.
+        n_steps: levels of noise, evaluations of the score a sample.
+        generator: torch Generator.
+        width: τ of the target, for the variance :math:`\tilde v = v\,(\alpha_{k-1}^2\tau^2 + \sigma_{k-1}^2) /
+            (\alpha_k^2\tau^2 + \sigma_k^2)`, exact for a Gaussian of that width; infinity gives v/a².
+        prior_scale: of the Gaussian that x_T starts from; by default √(α²τ² + σ²) at t = 1, or σ where τ is infinite.
+
+    Returns:
+        x (n, *event_shape), log_weights (n,) float64.
+    """
+    times = torch.linspace(0, 1, n_steps, dtype=torch.float64)
+    alpha, sigma = ([first, *level(times).tolist()] for first, level in ((1.0, schedule.alpha), (0.0, schedule.sigma)))
+    start_scale = prior_scale or _prior_scale(alpha[-1], sigma[-1], width)
+    noise = target.normal(n, generator)
+    x, log_weights = start_scale * noise, -_log_normal(target, noise, start_scale)
+    for k in range(n_steps, 0, -1):
+        a = alpha[k] / alpha[k - 1]
+        v = sigma[k] ** 2 - (a * sigma[k - 1]) ** 2
+        spread = _reverse_variance(v, a, alpha[k - 1 : k + 1], sigma[k - 1 : k + 1], width) ** 0.5
+        s = target.project(score(x, times[k - 1].expand(n)))
+        noise = target.normal(n, generator)
+        before = (x + v * s) / a + spread * noise
+        log_weights += _log_normal(target, (x - a * before) / v**0.5, v**0.5) - _log_normal(target, noise, spread)
+        x = before
+    return x, log_weights.double() - target.reduced_potential(x).double()
+
+
+def _prior_scale(alpha, sigma, width):
+    return sigma if math.isinf(width) else math.hypot(alpha * width, sigma)
+
+
+def _reverse_variance(v, a, alpha, sigma, width):
+    if math.isinf(width):
+        return v / a**2
+    before, after = ((al * width) ** 2 + si**2 for al, si in zip(alpha, sigma, strict=True))
+    return v * before / after
+
+
+def _log_normal(target, standardised, scale):
+    """log N(x; μ, scale²) for (x − μ)/scale, in the subspace of the target: (n, *event_shape) → (n,)."""
+    d = target.n_degrees_of_freedom
+    square = standardised.flatten(1).square().sum(1)
+    return -0.5 * square - d * (math.log(scale) + 0.5 * math.log(2 * math.pi))
+
+
+def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None, n_probes=None):
+    r"""Draws by the probability-flow ODE, and log-weights from the change of density along it.
+
+    .. math:: \frac{dx}{dt} = f(t)\,x - \tfrac12 g^2(t)\,s(x, t), \qquad
+              \frac{d \log q(x)}{dt} = -\nabla\cdot\frac{dx}{dt}, \qquad \log w = -u(x_0) - \log q(x_0)
+
+    by Heun's method from t = 1 to t = 0, in steps even in the time of the schedule. The weights are exact up to the
+    error of the solver, and with probes up to that of the trace.
+
+    Arguments:
+        target, score, schedule, n, generator, width, prior_scale: as for :func:`path_samples`; the score must be
+            differentiable.
+        n_steps: steps, two evaluations of the score with divergence each.
+        n_probes: random vectors of Hutchinson's estimator of the divergence; None takes it exactly, one derivative a
+            coordinate.
+
+    Returns:
+        x (n, *event_shape), log_weights (n,) float64.
+
+    References:
+        Song et al., ICLR 2021; Grathwohl et al., FFJORD, ICLR 2019.
+    """
+    one = torch.ones((), dtype=torch.float64)
+    start_scale = prior_scale or _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
+    noise = target.normal(n, generator)
+    x, log_q = start_scale * noise, _log_normal(target, noise, start_scale).double()
+    probes = None
+    if n_probes is not None:
+        probes = torch.stack([target.normal(n, generator) for _ in range(n_probes)])
+    times = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
+
+    def flow(x, t):
+        velocity, divergence = _score_and_divergence(target, score, x, t, probes)
+        drift, half = schedule.drift(t), 0.5 * schedule.diffusion_squared(t)
+        return drift * x - half * velocity, drift * target.n_degrees_of_freedom - half * divergence
+
+    for t, following in pairwise(times):
+        h = following - t
+        velocity, divergence = flow(x, t)
+        end_velocity, end_divergence = flow(x + h * velocity, following)
+        x = x + h / 2 * (velocity + end_velocity)
+        log_q = log_q - h / 2 * (divergence + end_divergence).double()
+    return x, -target.reduced_potential(x).double() - log_q
+
+
+def _score_and_divergence(target, score, x, t, probes):
+    """Score in the subspace of the target, and its divergence there, (n,)."""
+    n = len(x)
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        s = target.project(score(target.project(x), t.expand(n)))
+        if probes is None:
+            basis = torch.eye(math.prod(target.event_shape), dtype=x.dtype, device=x.device)
+            probes = [direction.reshape(1, *target.event_shape).expand(n, *target.event_shape) for direction in basis]
+            weight = 1.0
+        else:
+            weight = 1 / len(probes)
+        divergence = x.new_zeros(n)
+        for probe in probes:
+            (product,) = torch.autograd.grad(s, x, probe, retain_graph=True)
+            divergence = divergence + weight * (product * probe).flatten(1).sum(1)
+    return s.detach(), divergence.detach()

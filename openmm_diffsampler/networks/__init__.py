@@ -1,0 +1,7 @@
+"""Networks of the samplers that learn: functions of a noised configuration and a time."""
+
+from .embedding import TimeEmbedding
+from .equivariant import EquivariantNetwork
+from .mlp import MLP
+
+__all__ = ["MLP", "EquivariantNetwork", "TimeEmbedding"]

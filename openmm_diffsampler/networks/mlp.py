@@ -1,0 +1,46 @@
+"""A multilayer perceptron with a time embedding, for densities without symmetry."""
+
+import math
+
+import torch
+
+from .embedding import TimeEmbedding
+
+__all__ = ["MLP"]
+
+
+class MLP(torch.nn.Module):
+    """(x, t) → a vector like x, through hidden layers with residual connections.
+
+    The last layer starts at zero, so that a new network gives zero everywhere.
+
+    Arguments:
+        event_shape: shape of x without its first axis.
+        width: of the hidden layers.
+        n_layers: hidden layers.
+        n_time_features: of the time embedding.
+
+    Example:
+        >>> network = MLP((2,), width=16, n_layers=2)
+        >>> network(torch.zeros(5, 2), torch.rand(5)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, event_shape, *, width=128, n_layers=3, n_time_features=32):
+        super().__init__()
+        size = math.prod(event_shape)
+        self.embedding = TimeEmbedding(n_time_features)
+        self.first = torch.nn.Linear(size, width)
+        self.of_time = torch.nn.Linear(n_time_features, width)
+        self.hidden = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(n_layers))
+        self.last = torch.nn.Linear(width, size)
+        torch.nn.init.zeros_(self.last.weight)
+        torch.nn.init.zeros_(self.last.bias)
+
+    def forward(self, x, t):
+        """x (n, *event_shape), t (n,) → (n, *event_shape)."""
+        time = self.of_time(self.embedding(t))
+        h = self.first(x.flatten(1).to(self.first.weight.dtype)) + time
+        for layer in self.hidden:
+            h = h + layer(torch.nn.functional.silu(h + time))
+        return self.last(torch.nn.functional.silu(h)).reshape(x.shape).to(x.dtype)
