@@ -150,8 +150,8 @@ class _Builder:
             return number
         if n % 2:
             return self.emit("mul", sorted([self.integer_power(number, n - 1), number]))
-        half = self.integer_power(number, n // 2)
-        return self.emit("mul", [half, half])
+        # The square first: of a distance, executors know it without a root.
+        return self.integer_power(self.emit("mul", [number, number]), n // 2)
 
 
 def compile_program(outputs, variables, parameters):

@@ -27,14 +27,15 @@ def _scaled(v, a, factor):
 
 
 def distance(v, first, second):
-    """r, and gradients on both atoms from (∂E/∂r)/r."""
+    """r and r², and gradients on both atoms from (∂E/∂r)/r."""
     edge = _sub(v, first, second)
+    square = _dot(v, edge, edge)
 
     def gradient(slope):
         push = _scaled(v, edge, slope)
         return push, [v.neg(p) for p in push]
 
-    return [v.intrinsic("sqrt", _dot(v, edge, edge))], gradient
+    return [v.intrinsic("sqrt", square), square], gradient
 
 
 def angle(v, first, vertex, last):
@@ -77,6 +78,6 @@ def position(v, x):
     return list(x), lambda *slopes: (list(slopes),)
 
 
-#: Name of a geometry → function of (vectors, coordinates of each atom) that returns its variables and the function from
-#: derivatives by them to gradients on the atoms.
+#: Name of a geometry → function of (vectors, coordinates of each atom) that returns its variables (a distance: with its
+#: square) and the function from derivatives by them to gradients on the atoms.
 GEOMETRIES = {"distance": distance, "angle": angle, "torsion": torsion, "position": position}

@@ -72,8 +72,11 @@ class VectorProgram:
             c = c[:, 1:] * np.arange(1, c.shape[1])
         return starts
 
-    def emit(self, v, reals, term, **variables):
-        """Outputs, as vectors, for the term with the index `term` (an integer value)."""
+    def emit(self, v, reals, term, squares=None, **variables):
+        """Outputs, as vectors, for the term with the index `term` (an integer value).
+
+        `squares` are those of some variables, where they are known: a root that only even powers need is then left out.
+        """
         values = {}
         code, varying = self.program.instructions, self.program.varying
 
@@ -90,9 +93,22 @@ class VectorProgram:
 
         for n, instruction in enumerate(code):
             if varying[n]:
+                values[n] = self._square(v, instruction, squares or {})
+            if varying[n] and values[n] is None:
                 arguments = [value(a) for a in instruction.args]
                 values[n] = self._apply(v, reals, instruction, arguments, variables)
         return [value(n) for n in self.program.outputs]
+
+    def _square(self, v, instruction, squares):
+        """x·x or (1/x)·(1/x) for a variable whose square is known; None for anything else."""
+        if instruction.op != "mul" or instruction.args[0] != instruction.args[1]:
+            return None
+        factor = self.program.instructions[instruction.args[0]]
+        inner = self.program.instructions[factor.args[0]] if factor.op == "recip" else factor
+        if inner.op != "variable" or inner.data not in squares:
+            return None
+        square = squares[inner.data]
+        return v.div(v.const(1.0), square) if factor.op == "recip" else square
 
     def _apply(self, v, reals, instruction, arguments, variables):
         op, about = instruction.op, instruction.data

@@ -89,7 +89,9 @@ class BodyLoop:
         with v.loop(0, self.n_tuples) as t:
             atoms = block.atoms(self.atoms, t, self.n_atoms)
             variables, gradient = self.geometry(v, *map(block.coordinates, atoms))
-            named = dict(zip(self.variables, variables, strict=True))
+            named = dict(zip(self.variables, variables, strict=False))
+            if len(variables) > len(named):
+                named["squares"] = {"r": variables[-1]}
             if self.shared:
                 slopes = [v.variable() for _ in self.variables]
                 for slope in slopes:
@@ -237,7 +239,7 @@ class GBLoop:
                 with v.loop(0, self.n_atoms) as i:
                     block.write(v.const(0.0), start, i)
         with v.loop(0, self.n_pairs) as p:
-            [r], _ = GEOMETRIES["distance"](v, *map(block.coordinates, block.atoms(self.pairs, p, 2)))
+            [r, _], _ = GEOMETRIES["distance"](v, *map(block.coordinates, block.atoms(self.pairs, p, 2)))
             block.write(r, self.r, p)
             block.write(v.const(0.0), self.slope, p)
         for value, stage in zip(self.term.values, self.values, strict=True):
