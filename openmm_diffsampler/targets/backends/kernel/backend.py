@@ -105,17 +105,18 @@ class KernelBackend:
         """Energies (n,) and forces (n, n_atoms, n_dimensions) of positions like the forces."""
         x = x.detach().contiguous()
         energy, forces = torch.empty(len(x), dtype=self.dtype), torch.empty_like(x)
-        taken = np.zeros(1, dtype=np.int64)
+        taken, busy = np.zeros(1, dtype=np.int64), []
         n_blocks = -(-len(x) // self.width)
         n_workers = max(1, min(self.threads, n_blocks, int(n_blocks * self._block_seconds / _WORTH_A_THREAD)))
 
         def work(workspace, outputs=(energy, forces)):  # which live as long as anybody writes to them
             arrays = [t.data_ptr() for t in (x, *outputs)]
             own = [a.ctypes.data for a in (workspace, self.reals, self.wholes, taken)]
+            start = time.perf_counter()
             self.function(*arrays, *own, len(x))
+            busy.append(time.perf_counter() - start)
 
         with self._lock:  # the workspaces serve one batch at a time
-            start = time.perf_counter()
             others = _submitted(self.threads, work, self.workspaces[1:n_workers])
             try:
                 work(self.workspaces[0])
@@ -124,8 +125,7 @@ class KernelBackend:
                     if not other.cancel():  # one that has not started by now has nothing left to do
                         other.result()
             if n_blocks:
-                spent = time.perf_counter() - start
-                self._block_seconds = min(self._block_seconds, spent * n_workers / n_blocks)
+                self._block_seconds = min(self._block_seconds, sum(busy) / n_blocks)
         return energy, forces
 
     def force_vjp(self, x, v):
