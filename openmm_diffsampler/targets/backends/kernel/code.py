@@ -4,8 +4,9 @@ import math
 
 from llvmlite import ir
 
+from .blocks import Block, Workspace
 from .programs import Data
-from .terms import Block, Workspace, emitter
+from .terms import emitter
 from .vectors import INT, POINTER, Vectors
 
 __all__ = ["NAME", "Kernel"]
