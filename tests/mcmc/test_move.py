@@ -213,8 +213,8 @@ def openmm_replica_exchange(folder, resume=False):
     integrator = DiffusiveGibbsIntegrator(TEMPERATURE, [(0, 0, 0.07), 0.01], 3 * FEMTOSECOND, n_leapfrog=4, seed=1)
     simulation = app.Simulation(topology, system, integrator, REFERENCE)
     simulation.context.setPositions(positions)
-    temperatures = [{"temperature": t * unit.kelvin} for t in (300, 450)]
-    sampler = app.ReplicaExchangeSampler(temperatures, simulation, 10)
+    thermodynamic = [{"temperature": t * unit.kelvin, "digs_scale_1": s} for t, s in ((300, 0.01), (450, 0.015))]
+    sampler = app.ReplicaExchangeSampler(thermodynamic, simulation, 10)
     sampler.reporters.append(
         app.ReplicaExchangeReporter(str(folder), 1, sampler, checkpoints=True, energy=True, resume=resume)
     )
@@ -223,7 +223,7 @@ def openmm_replica_exchange(folder, resume=False):
 
 def test_replica_exchange_of_openmm_itself(tmp_path):
     """The share of the long bond at 300 K, 4 standard errors, half of it after a resume that keeps the counts."""
-    series, sweeps = [], []
+    series, sweeps, scales = [], [], set()
     for resume in (False, True):
         sampler, exact = openmm_replica_exchange(tmp_path / "run", resume)
 
@@ -232,8 +232,17 @@ def test_replica_exchange_of_openmm_itself(tmp_path):
             series.append(np.linalg.norm(x[2] - x[1]) > 0.2)
             sweeps.append(sampler.simulation.integrator.statistics()["levels"][0]["guesses"])
 
+        simulate = sampler.simulateReplica
+
+        def simulate_and_look(replica):
+            simulate(replica)
+            state, scale = sampler.replicaStateIndex[replica], sampler.simulation.integrator.noise_scales[1]
+            scales.add((state, scale))
+
+        sampler.simulateReplica = simulate_and_look
         sampler.reporters.append(long_bond)
         sampler.simulate(800)
     share, error = mean_and_error(series)
     assert error < 0.03 and abs(share - exact) < 4 * error
+    assert scales == {(0, 0.01), (1, 0.015)}  # each state has noise of its own
     assert sweeps[-1] == 2 * 800 * 10  # each replica carries the counts of its own sweeps, at whatever temperature
