@@ -20,7 +20,7 @@ from openmm_diffsampler.analysis import basin_populations, write_results
 
 logging.getLogger("openmmtools.multistate").setLevel(logging.ERROR)
 short = "--short" in sys.argv
-n_iterations, n_sweeps = (20, 50) if short else (300, 200)
+n_iterations, n_sweeps, n_between_reports = (20, 50, 5) if short else (300, 200, 30)
 storage = Path("replica-exchange.nc")
 
 molecule = ods.load_system("alanine-dipeptide-vacuum")
@@ -67,8 +67,9 @@ if sampler.iteration:
 # The Reference platform is the fastest for 22 atoms in vacuum.
 contexts = cache.ContextCache(platform=openmm.Platform.getPlatformByName("Reference"))
 sampler.energy_context_cache = sampler.sampler_context_cache = contexts
-if sampler.iteration < n_iterations:
-    sampler.extend(n_iterations - sampler.iteration)
+while sampler.iteration < n_iterations:
+    sampler.extend(min(n_between_reports, n_iterations - sampler.iteration))
+    print(f"{sampler.iteration} of {n_iterations} iterations", flush=True)
 
 for temperature, moves in zip(temperatures, sampler.mcmc_moves, strict=True):
     statistics = moves.move_list[0].statistics
