@@ -75,7 +75,7 @@ class DiffusiveGibbs(BatchedSampler):
         for scale in sweep.noise_scales:
             if not isinstance(scale, float) and len(scale) != target.event_shape[0]:
                 raise ValueError(f"a noise level has {len(scale)} scales and {target.name} {target.event_shape[0]}")
-            kernels.append(NoiseKernel(scale, step_size, sweep.n_leapfrog, n_denoising_steps, correct_guess))
+            kernels.append(NoiseKernel(scale, step_size, sweep.n_leapfrog, sweep.n_denoising_steps, correct_guess))
         if not kernels:
             raise ValueError("there is no noise level; give noise_scales, for example [0.1]")
         super().__init__(target, kernels)

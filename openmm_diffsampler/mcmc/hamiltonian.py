@@ -75,7 +75,7 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
         return potential + velocity.flatten(1).square().sum(1) / 2
 
     n = len(state)
-    velocity = normal(target, n, generator, tether)
+    velocity = normal(target, n, generator, 1.0 if tether is None else tether.scale)
     spread = torch.rand(n, generator=generator, dtype=velocity.dtype, device=velocity.device) * 2 - 1
     h = (step_size * (1 + STEP_SIZE_JITTER * spread)).reshape(-1, *(1 for _ in target.event_shape))
     if tether is not None:
@@ -94,12 +94,12 @@ def hamiltonian_step(target, state, step_size, n_leapfrog, generator, tether=Non
     return state.where(accepted, moved), probability
 
 
-def normal(target, n, generator, tether):
-    """Standard normal draws, in the subspace of the target unless the tether differs from particle to particle.
+def normal(target, n, generator, scale):
+    """Standard normal draws, in the subspace of the target unless `scale` differs from particle to particle.
 
-    Such a tether moves the centroid, which is then as free as any coordinate.
+    Noise of such a scale moves the centroid, which is then as free as any coordinate.
     """
-    if tether is None or isinstance(tether.scale, float):
+    if isinstance(scale, float):
         return target.normal(n, generator)
     options = {"generator": generator, "dtype": target.dtype, "device": target.device}
     return torch.randn(n, *target.event_shape, **options)

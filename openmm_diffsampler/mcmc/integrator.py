@@ -82,8 +82,6 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
         require_temperature(temperature)
         super().__init__(temperature, require_timestep(timestep))
         sweep = Sweep(scales_in_nm(noise_scales), n_leapfrog, n_denoising_steps, denoiser)
-        if not sweep.noise_scales:
-            raise ValueError("there is no noise level; give noise_scales, for example [0.001] * openmm.unit.nanometer")
         self.setRandomNumberSeed(require_seed(seed))
         add_sweep(self, sweep)
         self.set_noise_scales(sweep.noise_scales)

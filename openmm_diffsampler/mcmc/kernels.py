@@ -119,9 +119,8 @@ class NoiseKernel(HamiltonianKernel):
 
     def move(self, target, state, generator, adapt):
         n, scale = len(state), self._scale(target)
-        tether = Tether(state.x, scale)  # its kind decides where noise lives
-        noised = state.x + scale * normal(target, n, generator, tether)
-        guess = evaluate(target, noised + scale * normal(target, n, generator, tether))
+        noised = state.x + scale * normal(target, n, generator, scale)
+        guess = evaluate(target, noised + scale * normal(target, n, generator, scale))
         accepted, _ = metropolis(state.u - guess.u, generator)
         if not self.correct_guess:
             accepted = guess.u.isfinite()

@@ -85,8 +85,6 @@ class DiffusiveGibbsMove(MCMCMove):
                 "n_made": 0,
             }
         )
-        if not self.sweep.noise_scales:
-            raise ValueError("there is no noise level; give noise_scales, for example [0.001] * openmm.unit.nanometer")
 
     def __getstate__(self):
         return {

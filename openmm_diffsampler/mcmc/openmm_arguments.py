@@ -10,11 +10,14 @@ def scales_in_nm(noise_scales):
 
     Raises:
         TypeError: one number instead of a list of levels, or a unit that is no length.
+        ValueError: no level at all.
     """
     if unit.is_quantity(noise_scales):
         noise_scales = _length(noise_scales)
     if not hasattr(noise_scales, "__len__"):
         raise TypeError(f"noise_scales is {noise_scales}; give a list of levels, for example [{noise_scales}]")
+    if not len(noise_scales):
+        raise ValueError("there is no noise level; give noise_scales, for example [0.001] * openmm.unit.nanometer")
     return [_length(scale) for scale in noise_scales]
 
 

@@ -119,8 +119,10 @@ class Target(ABC):
         """
         score_dtype = getattr(x, "dtype", None)
         x = self._validated(x)
-        evaluate = _Evaluation.apply if x.requires_grad and torch.is_grad_enabled() else _evaluation_alone
-        u, score, valid = evaluate(x, self)
+        if x.requires_grad and torch.is_grad_enabled():
+            u, score, valid = _Evaluation.apply(x, self)
+        else:  # the same, without the bookkeeping of derivatives
+            u, score, valid = self._evaluate_guarded(x)
         result = u, score.to(score_dtype)
         return (*result, valid) if return_mask else result
 
@@ -148,11 +150,6 @@ class Target(ABC):
     def noised_score(self, x, alpha, sigma):
         """Exact ∇log p_t(x) of p_t = ∫p(y) N(x; αy, σ²I)dy, for densities that have it in closed form."""
         raise TypeError(f"{self.name} has no closed form for its noised score")
-
-
-def _evaluation_alone(x, target):
-    """What :class:`_Evaluation` gives where nobody asks for derivatives, without its bookkeeping."""
-    return target._evaluate_guarded(x)
 
 
 class _Evaluation(torch.autograd.Function):

@@ -7,7 +7,7 @@ import torch
 
 from ..terms.tabulated import SplineTable
 
-__all__ = ["TorchProgram"]
+__all__ = ["TorchProgram", "fixed_values"]
 
 _INFIX = {"add": "{} + {}", "mul": "{} * {}", "pow": "({}) ** ({})"}
 _CALLS = {
@@ -184,6 +184,19 @@ def _bind_tables(tables, dtype, device):
     return [(_Spline if isinstance(t, SplineTable) else _Lookup)(t, dtype, device) for t in tables]
 
 
+def fixed_values(program, parameters, tables):
+    """Number of a value → what parameters and constants alone make of it, where varying values or outputs need it.
+
+    Float64 tensors, (n_terms, 1) or without dimensions.
+    """
+    instructions, varying = program.instructions, program.varying
+    needed = {a for n in range(len(instructions)) if varying[n] for a in instructions[n].args} | set(program.outputs)
+    needed = sorted(n for n in needed if not varying[n])
+    columns = {k: torch.as_tensor(v, dtype=torch.float64).reshape(-1, 1) for k, v in parameters.items()}
+    prepare = _print(program, [n for n in range(len(instructions)) if not varying[n]], needed, False)
+    return dict(zip(needed, prepare(columns, {}, _bind_tables(tables, torch.float64, "cpu")), strict=True))
+
+
 class TorchProgram:
     """A :class:`~..terms.program.Program` bound to its parameters.
 
@@ -196,14 +209,8 @@ class TorchProgram:
 
     def __init__(self, program, parameters, tables, *, dtype, device):
         self.outputs, self.dtype, self.device = program.outputs, dtype, device
-        instructions, varying = program.instructions, program.varying
-        changing = [n for n in range(len(instructions)) if varying[n]]
-        needed = {a for n in changing for a in instructions[n].args} | set(program.outputs)
-        needed = sorted(n for n in needed if not varying[n])
-        columns = {k: torch.as_tensor(v, dtype=torch.float64).reshape(-1, 1) for k, v in parameters.items()}
-        prepare = _print(program, [n for n in range(len(instructions)) if not varying[n]], needed, False)
-        prepared = prepare(columns, {}, _bind_tables(tables, torch.float64, "cpu"))
-        self.fixed = {n: v.to(device, dtype) for n, v in zip(needed, prepared, strict=True)}
+        changing = [n for n, varies in enumerate(program.varying) if varies]
+        self.fixed = {n: v.to(device, dtype) for n, v in fixed_values(program, parameters, tables).items()}
         self.tables = _bind_tables(tables, dtype, device)
         self.run = _print(program, changing, program.outputs, True)
 

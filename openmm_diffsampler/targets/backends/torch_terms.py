@@ -109,11 +109,7 @@ class _PairStage:
     """One program over atom pairs, in one order (i, j) or in both, that may leave exclusions out."""
 
     def __init__(self, stage, term, pairs, n_atoms, tables, *, both_orders, **kwargs):
-        keep = torch.arange(len(pairs))
-        if stage.respects_exclusions and len(term.exclusions):
-            excluded = torch.as_tensor(term.exclusions).sort(1).values
-            codes = [p.min(1).values * n_atoms + p.max(1).values for p in (pairs, excluded)]
-            keep = keep[~torch.isin(*codes)]
+        keep = torch.as_tensor(term.kept_pairs(stage, pairs.numpy()))
         self.n_pairs = len(keep)
         self.rows = _Rows(keep, len(pairs), **kwargs)
         first, second = pairs[keep].unbind(1)

@@ -102,6 +102,14 @@ class GBTerm:
     exclusions: np.ndarray
     source: str
 
+    def kept_pairs(self, stage, pairs):
+        """Which of the pairs (n, 2), each with its lower atom first, a pair stage sums over: their numbers."""
+        if not stage.respects_exclusions or not len(self.exclusions):
+            return np.arange(len(pairs))
+        n = 1 + max(pairs.max(initial=0), self.exclusions.max())
+        codes, excluded = (p @ [n, 1] for p in (pairs, np.sort(self.exclusions, 1)))
+        return np.flatnonzero(~np.isin(codes, excluded))
+
 
 @dataclass
 class TermTable:

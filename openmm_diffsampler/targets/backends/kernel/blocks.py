@@ -9,7 +9,7 @@ class Workspace:
     """Where the vectors of a block lie: coordinates, gradients, and what terms ask for. Counts are in vectors."""
 
     def __init__(self, n_atoms, n_dimensions):
-        self.n_dimensions = n_dimensions
+        self.n_atoms, self.n_dimensions = n_atoms, n_dimensions
         self.size = 0
         self.x, self.gradient = self.take(n_atoms * n_dimensions), self.take(n_atoms * n_dimensions)
 

@@ -34,12 +34,11 @@ class Kernel:
         self.data, self.workspace = Data(), Workspace(table.n_atoms, n_dimensions)
         self.scale = self.data.add_reals([scale])
         self.n_coordinates, self.width = table.n_atoms * n_dimensions, width
-        self.workspace.n_atoms = table.n_atoms
         self.loops = [emitter(term)(term, self.data, self.workspace, table.tables) for term in table.terms]
         module = ir.Module(NAME)
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 7 + [INT]), NAME)
         self.x, self.energy, self.forces, self.place, self.reals, self.wholes, taken, n = function.args
-        for pointer in function.args[:7]:
+        for pointer in function.args[:6]:  # but not the count of blocks, which other threads write too
             pointer.add_attribute("noalias")
         builder = ir.IRBuilder(function.append_basic_block())
         self.v = v = Vectors(builder, bits, width)

@@ -12,10 +12,7 @@ class _PairStage:
     """One program over atom pairs, in one order or in both, that may leave exclusions out."""
 
     def __init__(self, stage, term, pairs, data, tables, *, both_orders):
-        self.stage, keep = stage, np.arange(len(pairs))
-        if stage.respects_exclusions and len(term.exclusions):
-            excluded = {tuple(sorted(pair)) for pair in term.exclusions.tolist()}
-            keep = np.array([k for k, pair in enumerate(pairs.tolist()) if tuple(pair) not in excluded], dtype=int)
+        keep = term.kept_pairs(stage, pairs)
         self.n, self.all = len(keep), len(keep) == len(pairs)
         self.keep = None if self.all else data.add_wholes(keep)
         orders = [pairs[keep], pairs[keep][:, ::-1]] if both_orders else [pairs[keep]]
@@ -41,8 +38,7 @@ class GBLoop:
     """
 
     def __init__(self, term, data, workspace, tables):
-        self.n_atoms = len(next(iter(term.parameters.values()))) if term.parameters else workspace.n_atoms
-        self.term = term
+        self.term, self.n_atoms = term, workspace.n_atoms
         pairs = np.stack(np.triu_indices(self.n_atoms, 1), 1)
         self.n_pairs = len(pairs)
         self.pairs = data.add_wholes(pairs)

@@ -1,12 +1,10 @@
 """Programs printed as vector code, with the parameters that they read for each term."""
 
 import numpy as np
-import torch
 
 from ...terms.tabulated import SplineTable
-from ..torch_program import TorchProgram
+from ..torch_program import fixed_values
 from .functions import FUNCTIONS
-from .vectors import INT
 
 __all__ = ["Data", "VectorProgram"]
 
@@ -46,7 +44,7 @@ class VectorProgram:
 
     def __init__(self, program, parameters, tables, data):
         self.program, self.tables, self.data = program, tables, data
-        fixed = TorchProgram(program, parameters, tables, dtype=torch.float64, device="cpu").fixed
+        fixed = fixed_values(program, parameters, tables)
         # The same for all terms: a number in the code. Otherwise: a column of a table with one row a term.
         self.numbers, columns = {}, []
         for n, values in fixed.items():
@@ -124,8 +122,8 @@ class VectorProgram:
         table, place = self.tables[number], v.const(0.0)
         for index, size, stride in zip(indices, table.shape, table.strides, strict=True):
             nearest = v.intrinsic("floor", v.add(index, v.const(0.5)))  # halves go up, as in OpenMM
-            place = v.add(place, v.mul(_clamped(v, nearest, size - 1), v.const(stride)))
-        return v.lanes(lambda k: v.scalar(reals, self._at(v, k, self.placed[number])), place)
+            place = v.add(place, v.mul(v.clamped(nearest, v.const(size - 1)), v.const(stride)))
+        return v.gather(reals, self.placed[number], place)
 
     def _spline(self, v, reals, number, order, x):
         table, start = self.tables[number], self.placed[number][order]
@@ -135,24 +133,13 @@ class VectorProgram:
             turns = v.intrinsic("floor", v.div(v.sub(x, low), span))
             x = v.sub(x, v.mul(turns, span))
         width = v.const((table.maximum - table.minimum) / n)
-        interval = _clamped(v, v.intrinsic("floor", v.div(v.sub(x, low), width)), n - 1)
+        interval = v.clamped(v.intrinsic("floor", v.div(v.sub(x, low), width)), v.const(n - 1))
         t = v.sub(x, v.add(low, v.mul(interval, width)))
-        result = None
+        place, result = v.mul(interval, v.const(4.0)), None
         for k in reversed(range(4 - order)):
-            place = v.mul(interval, v.const(4.0))
-            c = v.lanes(lambda at, k=k: v.scalar(reals, self._at(v, at, start + k)), place)
+            c = v.gather(reals, start + k, place)
             result = c if result is None else v.add(v.mul(result, t), c)
         if table.periodic:
             return result
         inside = v.builder.and_(v.compare(">=", x, low), v.compare("<=", x, v.const(table.maximum)))
         return v.select(inside, result, v.const(0.0))
-
-    @staticmethod
-    def _at(v, lane, start):
-        return v.index(v.builder.fptosi(lane, INT), start)
-
-
-def _clamped(v, x, highest):
-    """x between 0 and `highest`; 0 where x is NaN."""
-    x = v.select(v.compare(">", x, v.const(0.0)), x, v.const(0.0))
-    return v.select(v.compare("<", x, v.const(highest)), x, v.const(highest))

@@ -8,7 +8,6 @@ from ...terms.table import VARIABLES
 from .gb_terms import GBLoop
 from .geometry import GEOMETRIES
 from .programs import VectorProgram
-from .vectors import INT
 
 __all__ = ["BodyLoop", "MapLoop", "emitter"]
 
@@ -90,29 +89,19 @@ class MapLoop:
         """Which patch along one axis, and where in it, in [0, 1)."""
         turns = v.intrinsic("floor", v.mul(angle, v.const(1 / (2 * math.pi))))
         place = v.mul(v.sub(angle, v.mul(turns, v.const(2 * math.pi))), per_radian)
-        cell = v.intrinsic("floor", place)
-        last = v.sub(size, v.const(1.0))
-        cell = v.select(v.compare(">", cell, v.const(0.0)), cell, v.const(0.0))  # 0 where NaN
-        cell = v.select(v.compare("<", cell, last), cell, last)
+        cell = v.clamped(v.intrinsic("floor", place), v.sub(size, v.const(1.0)))
         return cell, v.sub(place, cell)
 
     def _patch(self, block, patch, a, b):
         """Energy and its derivatives by a and b: Σ c[p, q] aᵖ bᵠ."""
         v = block.v
-
-        def coefficient(k):
-            def lane(number):
-                place = v.times(v.builder.fptosi(number, INT), 16)
-                return v.scalar(block.reals, v.index(place, self.patches + k))
-
-            return v.lanes(lane, patch)
-
+        place = v.mul(patch, v.const(16.0))
         energy = by_a = by_b = v.const(0.0)
         for p in reversed(range(4)):
             along, slope = v.const(0.0), v.const(0.0)
             for q in reversed(range(4)):
                 slope = v.add(v.mul(slope, b), along)
-                along = v.add(v.mul(along, b), coefficient(4 * p + q))
+                along = v.add(v.mul(along, b), v.gather(block.reals, self.patches + 4 * p + q, place))
             by_a = v.add(v.mul(by_a, a), energy)
             by_b = v.add(v.mul(by_b, a), slope)
             energy = v.add(v.mul(energy, a), along)

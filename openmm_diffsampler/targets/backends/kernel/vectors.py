@@ -116,6 +116,11 @@ class Vectors:
         """max(a, floor) for a number `floor`; NaN stays NaN."""
         return self.select(self.compare("<", a, self.const(floor)), self.const(floor), a)
 
+    def clamped(self, x, highest):
+        """x between 0 and `highest`; 0 where x is NaN."""
+        x = self.select(self.compare(">", x, self.const(0.0)), x, self.const(0.0))
+        return self.select(self.compare("<", x, highest), x, highest)
+
     # Memory
 
     def index(self, *terms):
@@ -134,6 +139,12 @@ class Vectors:
         kind = kind or self.real
         address = self.builder.gep(pointer, [index], source_etype=kind)
         return self.builder.load(address, typ=kind)
+
+    def gather(self, pointer, start, places):
+        """Elements start + place of an array of real numbers; `places` holds whole numbers, one a lane."""
+        return self.lanes(
+            lambda place: self.scalar(pointer, self.index(self.builder.fptosi(place, INT), start)), places
+        )
 
     def row(self, pointer, index):
         """Address of vector number `index` of an array."""
