@@ -1,4 +1,6 @@
-"""A network for particles whose output turns, shifts and permutes with its input, over dense pairs."""
+"""A network for particles whose output turns, shifts and permutes with its input, over unordered pairs."""
+
+import math
 
 import torch
 from torch.nn.functional import silu
@@ -11,23 +13,33 @@ __all__ = ["EquivariantNetwork"]
 class EquivariantNetwork(torch.nn.Module):
     r"""(x, t) → vectors like x with zero sum, equivariant under rotations, reflections, permutations; blind to shifts.
 
-    Every layer sends messages between all pairs of particles,
+    The score of a density of interparticle distances is a sum of forces between pairs that obey action and reaction,
+    so every message belongs to an unordered pair, half of what ordered pairs cost. Each layer has features
+    :math:`e_{ij}` of pairs, :math:`h_i` of particles and vectors :math:`v_i`, which tell angles,
 
-    .. math:: m_{ij} = \phi_m(h_i, h_j, |x_i - x_j|^2, t), \qquad
-              x_i \leftarrow x_i + \frac{1}{N - 1} \sum_j \frac{x_i - x_j}{1 + |x_i - x_j|}\,\phi_x(m_{ij}), \qquad
-              h_i \leftarrow h_i + \phi_h\Big(h_i, \sum_j m_{ij}\Big),
+    .. math:: e_{ij} \leftarrow e_{ij} + \phi_e\big(e_{ij}, h_i + h_j, (v_i - v_j) \cdot \hat r_{ij}, t\big), \qquad
+              h_i \leftarrow h_i + \phi_h\Big(h_i, \sum_j e_{ij}\Big), \qquad
+              v_i \leftarrow v_i + \sum_j \phi_v(e_{ij})\,\hat r_{ij}
 
-    and the output is how far the particles went. All particles start alike, as those of one kind do. Pairs are dense:
-    the first layer of φ_m is split into terms of single particles, and no pair is gathered by an index.
+    with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`. All particles start
+    alike, as those of one kind do. Distances enter once, through bumps that are even in asinh(|r|/ℓ).
+
+    Pairs are rows of dense arrays (pairs, batch, width): a constant matrix sums over the two ends, and nothing is
+    gathered by an index.
 
     Arguments:
         n_particles, n_dimensions: of x.
-        width: of h and m.
+        width: of h and e.
         n_layers: of messages.
+        n_vectors: v of a particle.
+        n_radial: bumps.
+        length: ℓ, in the units of x: where distances start to matter by their ratio, not their difference.
+        furthest: the distance of the last bump, in the units of x.
         n_time_features: of the time embedding.
 
     References:
-        Satorras, Hoogeboom & Welling, E(n) equivariant graph neural networks, ICML 2021.
+        Satorras, Hoogeboom & Welling, E(n) equivariant graph neural networks, ICML 2021; Schütt, Unke & Gastegger,
+        Equivariant message passing (PaiNN), ICML 2021, for the vectors.
 
     Example:
         >>> network = EquivariantNetwork(13, 3, width=16, n_layers=2)
@@ -35,44 +47,91 @@ class EquivariantNetwork(torch.nn.Module):
         torch.Size([5, 13, 3])
     """
 
-    def __init__(self, n_particles, n_dimensions, *, width=64, n_layers=3, n_time_features=32):
+    def __init__(
+        self,
+        n_particles,
+        n_dimensions,
+        *,
+        width=64,
+        n_layers=3,
+        n_vectors=8,
+        n_radial=32,
+        length=0.5,
+        furthest=10.0,
+        n_time_features=32,
+    ):
         super().__init__()
-        self.n_particles, self.n_dimensions = n_particles, n_dimensions
+        if n_particles < 2:
+            raise ValueError(f"n_particles is {n_particles}; there must be a pair")
+        self.n_particles, self.n_dimensions, self.length = n_particles, n_dimensions, float(length)
+        first, second = torch.triu_indices(n_particles, n_particles, offset=1)
+        ends = torch.eye(n_particles)
+        self.register_buffer("difference", ends[first] - ends[second], persistent=False)
+        self.register_buffer("total", ends[first] + ends[second], persistent=False)
         self.embedding = TimeEmbedding(n_time_features)
-        self.start = torch.nn.Linear(n_time_features, width)
-        self.layers = torch.nn.ModuleList(_Layer(width) for _ in range(n_layers))
+        self.of_time = torch.nn.Linear(n_time_features, width)
+        self.register_buffer("centres", torch.linspace(0, math.asinh(furthest / length), n_radial), persistent=False)
+        self.radial = torch.nn.Linear(n_radial, width)
+        self.layers = torch.nn.ModuleList(
+            _Layer(width, n_vectors, n_time_features, n_particles, is_first=k == 0, is_last=k == n_layers - 1)
+            for k in range(n_layers)
+        )
+        self.push = torch.nn.Linear(width, 1)
+        torch.nn.init.zeros_(self.push.weight)  # a new network gives zero
+        torch.nn.init.zeros_(self.push.bias)
 
     def forward(self, x, t):
         """x (n, n_particles, n_dimensions), t (n,) → the same shape as x."""
-        dtype = self.start.weight.dtype
-        start = x.to(dtype)
-        moved, h = start, self.start(self.embedding(t)).unsqueeze(1).expand(-1, self.n_particles, -1)
+        time = self.embedding(t)
+        particles = x.to(time.dtype).transpose(0, 1)
+        pair = _over(self.difference, particles)
+        distance = pair.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()  # the root has no derivative at zero
+        direction = pair / (self.length + distance)
+        spacing = self.centres[1] - self.centres[0]
+        bumps = (-0.5 * (((distance / self.length).asinh() - self.centres) / spacing).square()).exp()
+        e = self.radial(bumps)
+        h = self.of_time(time).unsqueeze(0)
+        v = None
         for layer in self.layers:
-            moved, h = layer(moved, h)
-        displacement = moved - start
-        return (displacement - displacement.mean(1, keepdim=True)).to(x.dtype)
+            e, h, v = layer(e, h, v, direction, time, self)
+        out = _over(self.difference.T, self.push(e) * direction)
+        return out.transpose(0, 1).to(x.dtype)
+
+
+def _over(matrix, values):
+    """matrix @ values along the first axis of (rows, ...)."""
+    return (matrix @ values.reshape(len(values), -1)).reshape(len(matrix), *values.shape[1:])
 
 
 class _Layer(torch.nn.Module):
-    def __init__(self, width):
+    def __init__(self, width, n_vectors, n_time_features, n_particles, *, is_first, is_last):
         super().__init__()
-        self.of_first, self.of_second = torch.nn.Linear(width, width), torch.nn.Linear(width, width, bias=False)
-        self.of_square = torch.nn.Linear(1, width, bias=False)
+        self.is_first, self.is_last, self.scale = is_first, is_last, 1 / (n_particles - 1)
+        self.of_pair = torch.nn.Linear(width, width)
+        self.of_time = torch.nn.Linear(n_time_features, width, bias=False)
+        self.of_ends = torch.nn.Linear(width, width, bias=False)
+        if not is_first:
+            self.of_stretch = torch.nn.Linear(n_vectors, width, bias=False)
         self.message = torch.nn.Linear(width, width)
-        self.push = torch.nn.Sequential(torch.nn.Linear(width, width), torch.nn.SiLU(), torch.nn.Linear(width, 1))
-        self.node = torch.nn.Sequential(
-            torch.nn.Linear(2 * width, width), torch.nn.SiLU(), torch.nn.Linear(width, width)
-        )
-        torch.nn.init.normal_(self.push[-1].weight, std=1e-3)  # a new network moves particles by little
-        torch.nn.init.zeros_(self.push[-1].bias)
+        if not is_last:
+            self.node = torch.nn.Sequential(
+                torch.nn.Linear(2 * width, width), torch.nn.SiLU(), torch.nn.Linear(width, width)
+            )
+            self.vectors = torch.nn.Linear(width, n_vectors, bias=False)
 
-    def forward(self, x, h):
-        n = x.shape[1]
-        edge = x.unsqueeze(2) - x.unsqueeze(1)
-        square = edge.square().sum(-1, keepdim=True)
-        m = self.of_first(h).unsqueeze(2) + self.of_second(h).unsqueeze(1) + self.of_square(square)
+    def forward(self, e, h, v, direction, time, network):
+        of_batch = self.of_time(time)
+        if self.is_first:  # particles are alike still
+            m = self.of_pair(e) + (of_batch + 2 * self.of_ends(h))
+        else:
+            m = self.of_pair(e) + _over(network.total, self.of_ends(h) + 0.5 * of_batch)
+            stretch = (_over(network.difference, v) * direction.unsqueeze(-1)).sum(2)
+            m = m + self.of_stretch(stretch)
         m = silu(self.message(silu(m)))
-        others = 1 - torch.eye(n, dtype=x.dtype, device=x.device).unsqueeze(-1)
-        distance = square.clamp(min=1e-12).sqrt()  # the root has no derivative at zero
-        x = x + (edge / (1 + distance) * self.push(m) * others).sum(2) / (n - 1)
-        return x, h + self.node(torch.cat([h, (m * others).sum(2)], -1))
+        e = e + m
+        if self.is_last:
+            return e, h, v
+        received = _over(network.total.T, m) * self.scale
+        h = h + self.node(torch.cat([h.expand_as(received), received], -1))
+        pushed = _over(network.difference.T, direction.unsqueeze(-1) * self.vectors(m).unsqueeze(2)) * self.scale
+        return e, h, pushed if v is None else v + pushed
