@@ -25,6 +25,8 @@ _HOMES = {
     "HMC": "mcmc",
     "MALA": "mcmc",
     "ParallelTempering": "mcmc",
+    "IDEM": "samplers",
+    "load_pretrained": "samplers",
     "WeightedTrajectory": "analysis",
     "free_energy_surface": "analysis",
 }

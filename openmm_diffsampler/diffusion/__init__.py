@@ -1,7 +1,21 @@
 """Diffusion, shared by the samplers that learn: noise schedules, score identities and estimators, weighted solvers."""
 
+from .levels import LevelTables, measure_levels, place_levels, reverse_spreads
 from .schedules import NoiseSchedule
-from .scores import estimate_score, mixing_weight, posterior_score
+from .scores import PosteriorDraws, estimate_score, mixing_weight, posterior_draws, posterior_score
 from .solvers import flow_samples, path_samples
 
-__all__ = ["NoiseSchedule", "estimate_score", "flow_samples", "mixing_weight", "path_samples", "posterior_score"]
+__all__ = [
+    "LevelTables",
+    "NoiseSchedule",
+    "PosteriorDraws",
+    "estimate_score",
+    "flow_samples",
+    "measure_levels",
+    "mixing_weight",
+    "path_samples",
+    "place_levels",
+    "posterior_draws",
+    "posterior_score",
+    "reverse_spreads",
+]

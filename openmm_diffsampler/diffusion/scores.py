@@ -1,8 +1,10 @@
 """Scores of noised densities: identities that express them by the density itself, and estimators from its energy."""
 
+from typing import NamedTuple
+
 import torch
 
-__all__ = ["estimate_score", "mixing_weight", "posterior_score"]
+__all__ = ["PosteriorDraws", "estimate_score", "mixing_weight", "posterior_draws", "posterior_score"]
 
 #: Configurations that an estimator evaluates at a time.
 _CHUNK = 65_536
@@ -46,7 +48,7 @@ def posterior_score(x_t, x, score, alpha, sigma, c):
     return c * score / alpha + (1 - c) * (alpha * x - x_t) / sigma**2
 
 
-def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0):
+def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0, x_0=None):
     r"""∇log p_t(x_t) from energies and scores at K draws x⁽ⁱ⁾ ~ N(x_t/α, (σ/α)²), weighted by e^{−u}.
 
     With c = 1 it is the estimator of iDEM,
@@ -57,6 +59,10 @@ def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0):
     biased for finite K; other c mix in the denoising identity (see :func:`posterior_score`), which has the lower
     variance at large σ.
 
+    Given the configuration `x_0` that x_t is a noised copy of, it takes the place of one draw. Where x_0 is in
+    equilibrium, it is itself a draw of p(x | x_t), one of the others by the weights is another one (a Gibbs step over
+    the K, known as iterated sampling importance resampling), and so the estimate has *no bias* for any K.
+
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.
         x_t: (n, *event_shape).
@@ -64,13 +70,15 @@ def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0):
         n_samples: K, evaluations a row.
         generator: torch Generator.
         c: a number, or (n,).
+        x_0: (n, *event_shape), or None.
 
     Returns:
         scores (n, *event_shape) and the effective number of draws (n,), (Σw)²/Σw²; both zero in rows all of whose
         draws have infinite energy.
 
     References:
-        Akhound-Sadegh et al., Iterated denoising energy matching, ICML 2024, arXiv:2402.06121.
+        Akhound-Sadegh et al., Iterated denoising energy matching, ICML 2024, arXiv:2402.06121; Andrieu, Lee & Vihola,
+        Uniform ergodicity of the iterated conditional SMC, Bernoulli 24 (2018), for the step over the K.
 
     Example:
         >>> from openmm_diffsampler import GaussianMixture
@@ -82,26 +90,56 @@ def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0):
     """
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
+    alpha, sigma, c = (torch.as_tensor(v, dtype=x_t.dtype, device=x_t.device).expand(len(x_t)) for v in (alpha, sigma, c))
+    draws = posterior_draws(target, x_t, alpha, sigma, n_samples, generator, x_0=x_0)
+    c = c.reshape(-1, *(1 for _ in target.event_shape))
+    return draws.denoising + c * (draws.target - draws.denoising), draws.effective_size
+
+
+class PosteriorDraws(NamedTuple):
+    """What K weighted draws of p(x | x_t) tell, row by row.
+
+    Attributes:
+        target, denoising: (n, *event_shape) weighted means of both score identities, of equal expectation.
+        effective_size: (n,) effective number of draws; zero where all energies are infinite, and the means with it.
+        chosen: (n, *event_shape) one of the draws, by the weights.
+    """
+
+    target: torch.Tensor
+    denoising: torch.Tensor
+    effective_size: torch.Tensor
+    chosen: torch.Tensor
+
+
+def posterior_draws(target, x_t, alpha, sigma, n_samples, generator, *, x_0=None):
+    """The draws of :func:`estimate_score`, in chunks that fit into memory: :class:`PosteriorDraws`."""
     rows = max(1, _CHUNK // n_samples)
-    levels = [
-        torch.as_tensor(value, dtype=x_t.dtype, device=x_t.device).expand(len(x_t)) for value in (alpha, sigma, c)
-    ]
-    estimates, sizes = torch.empty_like(x_t), x_t.new_empty(len(x_t))
+    spots = torch.rand(len(x_t), 1, generator=generator, dtype=x_t.dtype, device=x_t.device)
+    parts = []
     for start in range(0, len(x_t), rows):
         part = slice(start, start + rows)
-        estimates[part], sizes[part] = _estimate(target, x_t[part], [v[part] for v in levels], n_samples, generator)
-    return estimates, sizes
+        kept = None if x_0 is None else x_0[part]
+        parts.append(_draws(target, x_t[part], alpha[part], sigma[part], n_samples, generator, kept, spots[part]))
+    return PosteriorDraws(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def _estimate(target, x_t, levels, n_samples, generator):
-    alpha, sigma, c = (value.reshape(-1, 1, *(1 for _ in target.event_shape)) for value in levels)
-    noise = target.normal(len(x_t) * n_samples, generator).to(x_t.dtype).unflatten(0, (len(x_t), n_samples))
+def _draws(target, x_t, alpha, sigma, n_samples, generator, x_0, spots):
+    n, shape = len(x_t), target.event_shape
+    alpha, sigma = (value.reshape(-1, 1, *(1 for _ in shape)) for value in (alpha, sigma))
+    noise = target.normal(n * n_samples, generator).to(x_t.dtype).unflatten(0, (n, n_samples))
     x = (x_t.unsqueeze(1) + sigma * noise) / alpha
+    if x_0 is not None:
+        x[:, 0] = x_0
     u, score = target.reduced_potential_and_score(x.flatten(0, 1))
-    log_weights = -u.unflatten(0, (len(x_t), n_samples))
+    log_weights, score = -u.unflatten(0, (n, n_samples)), score.unflatten(0, (n, n_samples))
     hopeless = log_weights.isneginf().all(1)
-    weights = log_weights.softmax(1).to(x_t.dtype)
-    by_draw = posterior_score(x_t.unsqueeze(1), x, score.unflatten(0, (len(x_t), n_samples)), alpha, sigma, c)
-    estimate = (weights.reshape(*weights.shape, *(1 for _ in target.event_shape)) * by_draw).sum(1)
-    estimate[hopeless] = 0.0
-    return estimate, torch.where(hopeless, 0.0, 1 / weights.square().sum(1))
+    weights = torch.where(hopeless[:, None], 0.0, log_weights.softmax(1)).to(x_t.dtype)
+    by_draw = weights.reshape(n, n_samples, *(1 for _ in shape))
+    arm = torch.where(by_draw > 0, alpha * x - x_t.unsqueeze(1), 0.0)
+    pick = (weights.cumsum(1) < spots * weights.sum(1, keepdim=True)).sum(1)
+    return (
+        (by_draw * score).sum(1) / alpha.squeeze(1),
+        (by_draw * arm).sum(1) / sigma.squeeze(1) ** 2,
+        torch.where(hopeless, 0.0, 1 / weights.square().sum(1)),
+        x[torch.arange(n, device=x.device), pick],
+    )

@@ -12,7 +12,9 @@ import torch
 __all__ = ["flow_samples", "path_samples"]
 
 
-def path_samples(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None):
+def path_samples(
+    target, score, schedule, n, n_steps, generator, *, width=math.inf, spreads=None, prior_scale=None, n_noiseless=0
+):
     r"""Draws by the reverse process in `n_steps` steps, and exact log-weights of their paths.
 
     The noising process :math:`x_0 \to x_1 \to \dots \to x_T` has the kernels :math:`N(x_{k}; a_k x_{k-1}, v_k)`, and
@@ -25,30 +27,39 @@ def path_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.
         score: score function.
-        schedule: :class:`~openmm_diffsampler.diffusion.NoiseSchedule`; levels are even in its time.
+        schedule: :class:`~openmm_diffsampler.diffusion.NoiseSchedule`.
         n: samples.
-        n_steps: levels of noise, evaluations of the score a sample.
+        n_steps: levels of noise, evaluations of the score a sample; or their times, rising to 1, where they are not
+            even in the time of the schedule.
         generator: torch Generator.
         width: τ of the target, for the variance :math:`\tilde v = v\,(\alpha_{k-1}^2\tau^2 + \sigma_{k-1}^2) /
             (\alpha_k^2\tau^2 + \sigma_k^2)`, exact for a Gaussian of that width; infinity gives v/a².
+        spreads: √ṽ of each step, from the lowest level to the highest, in place of those of `width`.
         prior_scale: of the Gaussian that x_T starts from; by default √(α²τ² + σ²) at t = 1, or σ where τ is infinite.
+        n_noiseless: last steps that add no noise. Such paths have no density: the weights are NaN.
 
     Returns:
         x (n, *event_shape), log_weights (n,) float64.
     """
-    times = torch.linspace(0, 1, n_steps, dtype=torch.float64)
+    times = torch.linspace(0, 1, n_steps, dtype=torch.float64) if isinstance(n_steps, int) else n_steps
     alpha, sigma = ([first, *level(times).tolist()] for first, level in ((1.0, schedule.alpha), (0.0, schedule.sigma)))
     start_scale = prior_scale or _prior_scale(alpha[-1], sigma[-1], width)
     noise = target.normal(n, generator)
     x, log_weights = start_scale * noise, -_log_normal(target, noise, start_scale)
-    for k in range(n_steps, 0, -1):
+    for k in range(len(times), 0, -1):
         a = alpha[k] / alpha[k - 1]
         v = sigma[k] ** 2 - (a * sigma[k - 1]) ** 2
-        spread = _reverse_variance(v, a, alpha[k - 1 : k + 1], sigma[k - 1 : k + 1], width) ** 0.5
+        if k <= n_noiseless:
+            spread = 0.0
+        elif spreads is not None:
+            spread = float(spreads[k - 1])
+        else:
+            spread = _reverse_variance(v, a, alpha[k - 1 : k + 1], sigma[k - 1 : k + 1], width) ** 0.5
         s = target.project(score(x, times[k - 1].expand(n)))
         noise = target.normal(n, generator)
         before = (x + v * s) / a + spread * noise
-        log_weights += _log_normal(target, (x - a * before) / v**0.5, v**0.5) - _log_normal(target, noise, spread)
+        log_weights += _log_normal(target, (x - a * before) / v**0.5, v**0.5)
+        log_weights -= _log_normal(target, noise, spread) if spread else math.nan
         x = before
     return x, log_weights.double() - target.reduced_potential(x).double()
 

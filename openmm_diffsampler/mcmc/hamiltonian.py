@@ -17,7 +17,8 @@ class Tether:
 
     Arguments:
         noised: x̃ (n_chains, *event_shape).
-        scale: s, one number, or a tensor that broadcasts to the event shape, zero where there is no tether.
+        scale: s, one number, a tensor that broadcasts to the event shape, zero where there is no tether, or one
+            (n_chains, 1, …) with a scale for each chain.
     """
 
     noised: torch.Tensor
@@ -99,7 +100,7 @@ def normal(target, n, generator, scale):
 
     Noise of such a scale moves the centroid, which is then as free as any coordinate.
     """
-    if isinstance(scale, float):
+    if isinstance(scale, float) or scale.ndim > len(target.event_shape):
         return target.normal(n, generator)
     options = {"generator": generator, "dtype": target.dtype, "device": target.device}
     return torch.randn(n, *target.event_shape, **options)

@@ -3,5 +3,6 @@
 from .embedding import TimeEmbedding
 from .equivariant import EquivariantNetwork
 from .mlp import MLP
+from .preconditioned import PreconditionedScore, interpolate
 
-__all__ = ["MLP", "EquivariantNetwork", "TimeEmbedding"]
+__all__ = ["MLP", "EquivariantNetwork", "PreconditionedScore", "TimeEmbedding", "interpolate"]

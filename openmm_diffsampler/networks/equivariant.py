@@ -13,8 +13,8 @@ __all__ = ["EquivariantNetwork"]
 class EquivariantNetwork(torch.nn.Module):
     r"""(x, t) → vectors like x with zero sum, equivariant under rotations, reflections, permutations; blind to shifts.
 
-    The score of a density of interparticle distances is a sum of forces between pairs that obey action and reaction,
-    so every message belongs to an unordered pair, half of what ordered pairs cost. Each layer has features
+    The score of a density of interparticle distances is a sum of forces between pairs that obey action and reaction, so
+    every message belongs to an unordered pair, half of what ordered pairs cost. Each layer has features
     :math:`e_{ij}` of pairs, :math:`h_i` of particles and vectors :math:`v_i`, which tell angles,
 
     .. math:: e_{ij} \leftarrow e_{ij} + \phi_e\big(e_{ij}, h_i + h_j, (v_i - v_j) \cdot \hat r_{ij}, t\big), \qquad
@@ -83,19 +83,25 @@ class EquivariantNetwork(torch.nn.Module):
     def forward(self, x, t):
         """x (n, n_particles, n_dimensions), t (n,) → the same shape as x."""
         time = self.embedding(t)
-        particles = x.to(time.dtype).transpose(0, 1)
-        pair = _over(self.difference, particles)
-        distance = pair.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()  # the root has no derivative at zero
-        direction = pair / (self.length + distance)
-        spacing = self.centres[1] - self.centres[0]
-        bumps = (-0.5 * (((distance / self.length).asinh() - self.centres) / spacing).square()).exp()
+        with torch.autocast(x.device.type, enabled=False):  # half a digit of a coordinate is too few
+            direction, bumps = self._geometry(x.to(time.dtype).transpose(0, 1))
         e = self.radial(bumps)
         h = self.of_time(time).unsqueeze(0)
         v = None
         for layer in self.layers:
             e, h, v = layer(e, h, v, direction, time, self)
-        out = _over(self.difference.T, self.push(e) * direction)
+        push = self.push(e)
+        with torch.autocast(x.device.type, enabled=False):
+            out = _over(self.difference.T, push.to(time.dtype) * direction)
         return out.transpose(0, 1).to(x.dtype)
+
+    def _geometry(self, particles):
+        """Directions and bumps of the pairs, (n_pairs, n, n_dimensions) and (n_pairs, n, n_radial)."""
+        pair = _over(self.difference, particles)
+        distance = pair.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()  # the root has no derivative at zero
+        spacing = self.centres[1] - self.centres[0]
+        bumps = (-0.5 * (((distance / self.length).asinh() - self.centres) / spacing).square()).exp()
+        return pair / (self.length + distance), bumps
 
 
 def _over(matrix, values):

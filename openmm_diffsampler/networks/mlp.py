@@ -19,6 +19,12 @@ class MLP(torch.nn.Module):
         width: of the hidden layers.
         n_layers: hidden layers.
         n_time_features: of the time embedding.
+        n_waves: pairs of sine and cosine of every coordinate that the first layer sees beside it, with wavelengths from
+            4 down in powers of two: what is narrow in x is then no longer hard to learn.
+
+    References:
+        Tancik et al., Fourier features let networks learn high frequency functions in low dimensional domains,
+        NeurIPS 2020.
 
     Example:
         >>> network = MLP((2,), width=16, n_layers=2)
@@ -26,11 +32,12 @@ class MLP(torch.nn.Module):
         torch.Size([5, 2])
     """
 
-    def __init__(self, event_shape, *, width=128, n_layers=3, n_time_features=32):
+    def __init__(self, event_shape, *, width=128, n_layers=3, n_time_features=32, n_waves=0):
         super().__init__()
         size = math.prod(event_shape)
         self.embedding = TimeEmbedding(n_time_features)
-        self.first = torch.nn.Linear(size, width)
+        self.register_buffer("waves", 2 * math.pi * 2.0 ** (torch.arange(n_waves) - 2), persistent=False)
+        self.first = torch.nn.Linear(size * (1 + 2 * n_waves), width)
         self.of_time = torch.nn.Linear(n_time_features, width)
         self.hidden = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(n_layers))
         self.last = torch.nn.Linear(width, size)
@@ -39,8 +46,10 @@ class MLP(torch.nn.Module):
 
     def forward(self, x, t):
         """x (n, *event_shape), t (n,) → (n, *event_shape)."""
+        flat = x.flatten(1).to(self.first.weight.dtype)
         time = self.of_time(self.embedding(t))
-        h = self.first(x.flatten(1).to(self.first.weight.dtype)) + time
+        angle = (flat.unsqueeze(-1) * self.waves).flatten(1)
+        h = self.first(torch.cat([flat, angle.sin(), angle.cos()], 1)) + time
         for layer in self.hidden:
             h = h + layer(torch.nn.functional.silu(h + time))
         return self.last(torch.nn.functional.silu(h)).reshape(x.shape).to(x.dtype)

@@ -136,6 +136,16 @@ def list_systems():
     return {name: read_metadata(path).get("description", "") for name, path in sorted(_built_in().items())}
 
 
+def system_directory(name):
+    """The folder of a built-in system."""
+    built_in = _built_in()
+    if name not in built_in:
+        raise FileNotFoundError(
+            f"there is no built-in system {name!r}{closest(name, built_in)}; built in are {', '.join(sorted(built_in))}"
+        )
+    return built_in[name]
+
+
 def _built_in():
     """Folders of the built-in systems by name, those of a wheel before those of a checkout."""
     parent = next((parent for parent in _BUILT_IN if any(parent.glob("*/system.yaml"))), None)

@@ -1,0 +1,273 @@
+"""What samplers that learn have in common: fit, sample, save, load."""
+
+import copy
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+
+from openmm_diffsampler.analysis import WeightedTrajectory
+from openmm_diffsampler.targets import load_system
+from openmm_diffsampler.targets.system import system_directory
+
+from .state_files import load_state, save_state
+from .training import Training
+
+__all__ = ["Sampler"]
+
+_FORMAT = 1
+_WEIGHTS = ("path", "ode", None)
+
+
+class Sampler(ABC):
+    """A generator of independent, weighted samples of a target, trained from energies and scores alone.
+
+    Subclasses say how the model is built, what the loss of a step is, and how samples are drawn.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`.
+        preset: name of a set of settings.
+        seed: of all random numbers of the training.
+        settings: those that differ from the preset.
+
+    Attributes:
+        model: the network under training.
+        average: its averaged weights, which samples are made with.
+        record: how the weights came about: steps, evaluations, seconds.
+    """
+
+    #: Name of the method, in commands and folders.
+    method = None
+
+    def __init__(self, target, preset="default", *, seed=0, **settings):
+        self.target, self.preset, self.seed = target, preset, int(seed)
+        self.settings = self._settings(preset, settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.model = self._build().to(target.device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.record = {"n_steps": 0, "n_evaluations": 0, "seconds": 0.0}
+
+    # What a method is.
+
+    @abstractmethod
+    def _settings(self, preset, changes):
+        """The dataclass of settings."""
+
+    @abstractmethod
+    def _build(self):
+        """A new model, a torch module."""
+
+    @abstractmethod
+    def _prepare(self, run):
+        """Set up what training needs beside the model."""
+
+    @abstractmethod
+    def _loss(self, run):
+        """The loss of one step, a scalar tensor, and its metrics, a dict of floats."""
+
+    def _after_step(self, run):
+        """Work between steps, such as an outer loop; returns metrics."""
+        return {}
+
+    def _finish(self, run):
+        """What is measured once training is over."""
+
+    def diagnosis(self):
+        """What is known about a training that went wrong, in sentences."""
+        return ""
+
+    @abstractmethod
+    def _training_state(self):
+        """Nested dict of tensors and plain values that a resumed run needs, beside model and optimiser."""
+
+    @abstractmethod
+    def _load_training_state(self, state):
+        """Put back what :meth:`_training_state` gave."""
+
+    def _sampling_state(self):
+        """Nested dict of tensors and plain values that samples need, beside the weights."""
+        return {}
+
+    def _load_sampling_state(self, state):
+        """Put back what :meth:`_sampling_state` gave."""
+
+    @abstractmethod
+    def _draw(self, n, weights, generator, options):
+        """x (n, *event_shape) and log-weights (n,), or None in their place if `weights` is None."""
+
+    # What every method does alike.
+
+    def fit(
+        self,
+        n_steps=None,
+        *,
+        checkpoint=None,
+        checkpoint_every=1000,
+        metrics=None,
+        metrics_every=50,
+        progress=False,
+        precision="auto",
+        fabric=None,
+    ):
+        """Train from energies and scores.
+
+        Arguments:
+            n_steps: steps in all; by default those of the settings.
+            checkpoint: folder to save the run in. If it holds an interrupted run of the same settings, that run goes on
+                as if it had never stopped: on one CPU process with the same losses, bit for bit.
+            checkpoint_every: steps from one checkpoint to the next; one is written on an interrupt, too.
+            metrics: folder of ``metrics.csv`` and TensorBoard events; by default that of the checkpoint.
+            metrics_every: steps a row.
+            progress: show a progress bar.
+            precision: of the network, as Fabric names it; "auto" computes products in bfloat16 ("bf16-mixed") where
+                the processor has them, which halves the time of a step, and all in single precision elsewhere. Samples
+                are always made in single precision, energies in that of the target.
+            fabric: a launched ``lightning.fabric.Fabric`` for devices, precision and processes of your choice; by
+                default the device of the target, and all processes of ``torchrun``.
+
+        Returns:
+            The sampler.
+
+        Raises:
+            ValueError: no steps, a checkpoint of another run or a damaged one.
+            TrainingDivergedError: the loss is not finite any more or a thousand times what it was.
+            KeyboardInterrupt: after an interrupt, with the checkpoint written.
+        """
+        n_steps = self.settings.n_steps if n_steps is None else n_steps
+        if n_steps < 1:
+            raise ValueError(f"n_steps is {n_steps}; it must be at least 1")
+        Training(self, n_steps, fabric, precision).run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
+        return self
+
+    def sample(self, n, weights="path", *, seed=0, batch_size=256, progress=False, **options):
+        """Independent samples with importance weights.
+
+        Arguments:
+            n: samples.
+            weights: ``"path"``: exact weights of the sampler's random paths; ``"ode"``: those of its probability flow,
+                exact up to the error of the solver; None: samples alone, all weights equal.
+            seed: of the random numbers.
+            batch_size: samples at a time.
+            progress: show a progress bar.
+            options: of the method.
+
+        Returns:
+            :class:`~openmm_diffsampler.analysis.WeightedTrajectory` of kind "importance".
+
+        Raises:
+            ValueError: fewer than one sample, unknown weights.
+            RuntimeError: samples without a finite energy only.
+        """
+        if weights not in _WEIGHTS:
+            raise ValueError(f"weights is {weights!r}; supported are {', '.join(map(repr, _WEIGHTS))}")
+        if n < 1 or batch_size < 1:
+            raise ValueError(f"n is {n} and batch_size {batch_size}; both must be at least 1")
+        from .progress import sampling_progress
+
+        generator = torch.Generator(self.target.device).manual_seed(seed)
+        parts = []
+        with sampling_progress(self.target.name, n, progress) as advance:
+            for start in range(0, n, batch_size):
+                parts.append(self._draw(min(batch_size, n - start), weights, generator, options))
+                advance(len(parts[-1][0]))
+        x = torch.cat([x for x, _ in parts])
+        u = self.target.reduced_potential(x).double()
+        log_weights = torch.cat([part for _, part in parts]) if weights else torch.zeros(n, dtype=torch.float64)
+        log_weights = torch.where(u.isfinite(), log_weights, -torch.inf) if weights else log_weights
+        if not log_weights.gt(-torch.inf).any():
+            raise RuntimeError(f"none of {n} samples of {self.target.name} has a weight; the sampler needs training")
+        return WeightedTrajectory(
+            x.cpu(),
+            log_weights.cpu(),
+            kind="importance",
+            topology=self.target.topology,
+            temperature=self.target.temperature,
+            reduced_potential=u.cpu(),
+            log_q=(-u - log_weights).cpu() if weights == "ode" else None,
+        )
+
+    def save(self, folder):
+        """Write ``sampler.json`` (settings and how the weights came about) and ``model.safetensors`` into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {"model": dict(self.average.state_dict()), "sampling": self._sampling_state()}
+        save_state(folder / "model.safetensors", state)
+        description = {
+            "format": _FORMAT,
+            "method": self.method,
+            "preset": self.preset,
+            "seed": self.seed,
+            "settings": dataclasses.asdict(self.settings),
+            "target": self.target.identity(),
+            "training": self.record,
+        }
+        (folder / "sampler.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder, target=None):
+        """The sampler that :meth:`save` wrote.
+
+        Arguments:
+            folder: where it is.
+            target: what it samples; by default the built-in system of the recorded name.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: another method or target, a damaged file, a format of a later version.
+        """
+        folder = Path(folder)
+        description = _description(folder)
+        if description["method"] != cls.method:
+            raise ValueError(f"{folder} holds a sampler of method {description['method']!r}, not {cls.method!r}")
+        recorded = description["target"]
+        target = load_system(recorded["name"]).target() if target is None else target
+        ours = target.identity()
+        differing = [k for k in ("event shape", "system", "temperature") if k in recorded and k in ours]
+        differing = [k for k in differing if recorded[k] != ours[k]]
+        if differing:
+            raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
+        sampler = cls(target, description["preset"], seed=description["seed"], **description["settings"])
+        state = load_state(folder / "model.safetensors")
+        try:
+            for module in (sampler.model, sampler.average):
+                module.load_state_dict(state["model"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{folder} holds weights that do not fit its settings: {error}") from None
+        sampler._load_sampling_state(state.get("sampling", {}))
+        sampler.record = description["training"]
+        return sampler
+
+    @classmethod
+    def pretrained(cls, name):
+        """The sampler that comes with a built-in system, by the name of the system.
+
+        Raises:
+            FileNotFoundError: there is none.
+
+        Example:
+            >>> from openmm_diffsampler import IDEM
+            >>> IDEM.pretrained("gmm40").sample(5, seed=0).x.shape
+            torch.Size([5, 2])
+        """
+        folder = system_directory(name) / "pretrained" / cls.method
+        if not (folder / "sampler.json").exists():
+            raise FileNotFoundError(f"no weights of method {cls.method!r} come with {name!r}; train them with fit()")
+        return cls.load(folder, load_system(name).target())
+
+
+def _description(folder):
+    path = Path(folder) / "sampler.json"
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}; save() writes it")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format"]
+        missing = {"method", "preset", "seed", "settings", "target", "training"} - set(description)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+    if version != _FORMAT or missing:
+        raise ValueError(f"{path} has format {version}, and this version reads format {_FORMAT}")
+    return description

@@ -1,0 +1,108 @@
+"""What the network of iDEM is regressed on: estimates of the noised score, and where configurations go meanwhile."""
+
+import torch
+
+from openmm_diffsampler.diffusion import posterior_draws
+from openmm_diffsampler.mcmc.annealing import annealed_chains
+from openmm_diffsampler.mcmc.hamiltonian import Tether, hamiltonian_step
+from openmm_diffsampler.mcmc.state import evaluate
+from openmm_diffsampler.networks import interpolate
+
+__all__ = ["ScoreTargets", "initial_configurations"]
+
+
+def initial_configurations(target, n, scale, generator):
+    """Configurations (n, *event_shape) in equilibrium, and the step size of Hamiltonian steps there."""
+    chains = annealed_chains(target, n, scale, generator)
+    return chains.state.x, chains.step_size
+
+
+class ScoreTargets:
+    r"""Estimates of ∇log p_t(x_t) from posterior draws: c TSI + (1 − c) DSI, averaged.
+
+    With the estimator ``"equilibrium"`` the draws are: K by importance with the clean configuration among them, one of
+    which starts Hamiltonian trajectories on p(x | x_t). If x_0 is in equilibrium, all of them are, and the last one
+    replaces x_0: a diffusive Gibbs step. With ``"monte-carlo"`` they are K around x_t alone, and x_0 stays.
+
+    The difference of the two identities has mean zero given x_t, so the least variance has
+
+    .. math:: c^* = -\langle \mathrm{DSI} \cdot (\mathrm{TSI} - \mathrm{DSI}) \rangle / \langle |\mathrm{TSI} -
+              \mathrm{DSI}|^2 \rangle,
+
+    measured level by level on the buffer. [derived here: a control variate]
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`.
+        settings: :class:`~openmm_diffsampler.samplers.IDEMSettings`.
+        step_size: of the Hamiltonian steps, in the units of x.
+
+    Attributes:
+        mixing: c at times even from 0 to 1.
+    """
+
+    def __init__(self, target, settings, step_size):
+        self.target, self.settings, self.step_size = target, settings, step_size
+        self.mixing = torch.ones(2, dtype=torch.float64)
+        self.last_size = float("nan")
+
+    def __call__(self, x_0, x_t, sigma, t, generator):
+        """Estimates (n, *event_shape), new configurations or None, metrics."""
+        by_target, by_noise, x_new, metrics = self._draws(x_0, x_t, sigma, generator)
+        c = self._per_row(interpolate(self.mixing[None], t)[0])
+        estimate = by_noise + c * (by_target - by_noise)
+        if self.settings.score_clip is not None:
+            norm = estimate.norm(dim=-1, keepdim=True) * self.settings.unit
+            estimate = estimate * (self.settings.score_clip / norm.clamp(min=1e-12)).clamp(max=1)
+        self.last_size = float(estimate.square().mean().sqrt())
+        return estimate, x_new, metrics
+
+    def _per_row(self, values):
+        return values.reshape(-1, *(1 for _ in self.target.event_shape))
+
+    def _draws(self, x_0, x_t, sigma, generator):
+        """Means of the target and the denoising identity over the draws, the last draw or None, metrics."""
+        settings, one = self.settings, torch.ones_like(sigma)
+        if settings.estimator == "monte-carlo":
+            draws = posterior_draws(self.target, x_t, one, sigma, settings.n_draws, generator)
+            return draws.target, draws.denoising, None, {"effective draws": float(draws.effective_size.mean())}
+        draws = posterior_draws(self.target, x_t, one, sigma, settings.n_draws, generator, x_0=x_0)
+        by_target, by_noise = draws.target.clone(), draws.denoising.clone()
+        metrics = {"effective draws": float(draws.effective_size.mean())}
+        if not settings.n_trajectories:
+            return by_target, by_noise, draws.chosen, metrics
+        sigma, state = self._per_row(sigma), evaluate(self.target, draws.chosen)
+        for _ in range(settings.n_trajectories):
+            state, probability = hamiltonian_step(
+                self.target, state, self.step_size, settings.n_leapfrog, generator, tether=Tether(x_t, sigma)
+            )
+            by_target += state.score
+            by_noise += (state.x - x_t) / sigma**2
+        n = 1 + settings.n_trajectories
+        metrics |= {"HMC acceptance": float(probability.mean()), "buffer energy": float(state.u.mean())}
+        return by_target / n, by_noise / n, state.x, metrics
+
+    def measure(self, x_0, sigmas, width, generator):
+        """Set the mixing weights from x_0 (n, *event_shape) noised at each of `sigmas`, even in t.
+
+        Returns the root mean square, a degree of freedom, of what a Gaussian of `width` leaves of the estimates.
+        """
+        mixing, sizes = [], []
+        for sigma in sigmas:
+            x_t = x_0 + sigma * self.target.normal(len(x_0), generator)
+            by_target, by_noise, _, _ = self._draws(x_0, x_t, sigma.expand(len(x_0)), generator)
+            difference = by_target - by_noise
+            c = 1.0
+            if self.settings.mixing == "optimal":
+                c = -(by_noise * difference).sum() / difference.square().sum().clamp(min=1e-30)
+                c = float(c.clamp(0, 1))
+            rest = by_noise + c * difference + x_t / (width**2 + sigma**2)
+            sizes.append(float((rest.square().sum() / len(x_0) / self.target.n_degrees_of_freedom).sqrt()))
+            mixing.append(c)
+        self.mixing = torch.tensor(mixing, dtype=torch.float64)
+        return torch.tensor(sizes, dtype=torch.float64).clamp(min=1e-12)
+
+    def state_dict(self):
+        return {"step_size": self.step_size, "mixing": self.mixing}
+
+    def load_state_dict(self, state):
+        self.step_size, self.mixing = state["step_size"], state["mixing"]

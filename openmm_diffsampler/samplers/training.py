@@ -1,0 +1,288 @@
+"""The training loop that every sampler shares: processes, averaging, metrics, checkpoints, diagnosis."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .metrics import MetricsLog
+from .progress import training_progress
+from .state_files import load_state, save_state
+
+__all__ = ["Training", "TrainingDivergedError"]
+
+#: Steps over which the learning rate rises.
+_WARMUP = 200
+#: A stretch of steps whose mean loss is that many times the lowest one so far has diverged.
+_EXPLOSION = 1e3
+#: Checkpoints that are kept.
+_KEPT = 2
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss or its gradient is not finite, or the loss exploded."""
+
+
+class Training:
+    """One run of a sampler's training.
+
+    Arguments:
+        sampler: a :class:`~openmm_diffsampler.samplers.base.Sampler`.
+        n_steps: steps in all.
+        fabric: a launched Fabric, or None.
+        precision: of the network in training, as Fabric names it, or "auto"; unused with a Fabric.
+
+    Attributes:
+        step: steps done.
+        generator: torch Generator of this process.
+        rank, n_processes: of this process, and how many there are.
+        model: the sampler's, wrapped for several processes.
+    """
+
+    def __init__(self, sampler, n_steps, fabric=None, precision="auto"):
+        self.sampler, self.n_steps = sampler, n_steps
+        self.fabric = fabric or _fabric(sampler.target.device, precision)
+        self.rank, self.n_processes = self.fabric.global_rank, self.fabric.world_size
+        self.step, self.seconds, self._best, self._is_finite = 0, 0.0, math.inf, True
+        device = sampler.target.device
+        self.generator = torch.Generator(device).manual_seed(sampler.seed + 1_000_003 * self.rank)
+        settings = sampler.settings
+        optimizer = torch.optim.Adam(sampler.model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+        self.model, self.optimizer = self.fabric.setup(sampler.model, optimizer)
+        self._start_evaluations = sampler.target.n_evaluations
+
+    def share(self, n):
+        """This process's part of n."""
+        return max(1, n // self.n_processes)
+
+    def agree(self, tensor):
+        """The tensor of the first process, in all of them."""
+        return self.fabric.broadcast(tensor) if self.n_processes > 1 else tensor
+
+    @property
+    def n_evaluations(self):
+        """Evaluations of this run so far, in this process."""
+        return self.sampler.target.n_evaluations - self._start_evaluations
+
+    def run(self, checkpoint, checkpoint_every, metrics, metrics_every, progress):
+        """Train, and leave the record in the sampler; see :meth:`Sampler.fit`."""
+        store = None if checkpoint is None else _Checkpoints(checkpoint, self)
+        partial = None if store is None else store.load()
+        if self.step == 0:
+            self.sampler._prepare(self)
+        log = None
+        if self.rank == 0:
+            log = MetricsLog(metrics if metrics is not None else checkpoint, metrics_every, self.step)
+            log.load_state_dict(partial or {})
+        start, before = time.perf_counter(), self.seconds
+        shown = progress and self.rank == 0
+        bar = training_progress(self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, shown)
+        with bar as advance, _interrupts() as interrupted, torch.enable_grad():
+            while self.step < self.n_steps:
+                values = self._one_step()
+                self.seconds = before + time.perf_counter() - start
+                row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
+                self._check(row, store)
+                advance(self.step, values)
+                stop = self._anywhere(bool(interrupted))
+                if store is not None and (self.step % checkpoint_every == 0 or self.step == self.n_steps or stop):
+                    store.save({} if log is None else log.state_dict())
+                if stop:
+                    where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"
+                    raise KeyboardInterrupt(f"stopped after {self.step} of {self.n_steps} steps{where}")
+        self.sampler._finish(self)
+        if log is not None:
+            log.close()
+        self._leave_record(before + time.perf_counter() - start)
+
+    def _leave_record(self, seconds):
+        evaluations = self.n_evaluations
+        if self.n_processes > 1:
+            evaluations = int(self.fabric.all_reduce(torch.tensor(float(evaluations)), reduce_op="sum"))
+        self.sampler.record = {
+            "n_steps": self.step,
+            "n_evaluations": evaluations,
+            "seconds": round(seconds, 1),
+            "processes": self.n_processes,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _anywhere(self, flag):
+        if self.n_processes == 1:
+            return flag
+        return bool(self.fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum") > 0)
+
+    def _one_step(self):
+        settings = self.sampler.settings
+        rate = settings.learning_rate
+        if settings.decay:
+            rate *= min(1.0, (self.step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * self.step / self.n_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, metrics = self.sampler._loss(self)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False
+        )
+        values = {"loss": float(loss.detach()), "gradient norm": float(norm)} | metrics
+        self._is_finite = math.isfinite(values["loss"]) and math.isfinite(values["gradient norm"])
+        if not self._is_finite:
+            return values  # the weights stay as they are, and the check reports
+        self.optimizer.step()
+        self.step += 1
+        self._average(settings.ema_decay)
+        values |= self.sampler._after_step(self)
+        return values | {"learning rate": rate, "evaluations": self.n_evaluations}
+
+    @torch.no_grad()
+    def _average(self, decay):
+        decay = min(decay, (1 + self.step) / (10 + self.step))
+        for kept, new in zip(self.sampler.average.parameters(), self.sampler.model.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+
+    def _check(self, row, store):
+        if self._is_finite and row is None:
+            return
+        loss = row["loss"] if self._is_finite else math.nan
+        problem = None
+        if not math.isfinite(loss):
+            problem = "the loss or its gradient is not finite"
+        elif loss > _EXPLOSION * self._best:
+            problem = f"the loss is {loss:.3g}, after it had been {self._best:.3g}"
+        self._best = min(self._best, loss)
+        if problem is None:
+            return
+        good = None if store is None else store.newest()
+        kept = f"the last good checkpoint is step {good} in {store.folder}" if good else "there is no checkpoint"
+        raise TrainingDivergedError(
+            f"training diverged at step {self.step}: {problem}; {kept}. {self.sampler.diagnosis()} A lower "
+            f"learning_rate than {self.sampler.settings.learning_rate:g}, a lower gradient_clip or a score_clip may help"
+        )
+
+    def state(self):
+        """Everything that a resumed run needs, of this process."""
+        optimizer = self.optimizer.state_dict()["state"]
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self._best,
+            "n_evaluations": self.n_evaluations,
+            "model": dict(self.sampler.model.state_dict()),
+            "average": dict(self.sampler.average.state_dict()),
+            "optimizer": {str(k): dict(v) for k, v in optimizer.items()},
+            "generator": self.generator.get_state(),
+            "sampler": self.sampler._training_state(),
+        }
+
+    def load_state(self, state):
+        """Put back what :meth:`state` gave."""
+        self.step, self.seconds, self._best = state["step"], state["seconds"], state["best"]
+        self._start_evaluations = self.sampler.target.n_evaluations - state["n_evaluations"]
+        self.sampler.model.load_state_dict(state["model"])
+        self.sampler.average.load_state_dict(state["average"])
+        whole = self.optimizer.state_dict()
+        whole["state"] = {int(k): v for k, v in state.get("optimizer", {}).items()}
+        self.optimizer.load_state_dict(whole)
+        self.generator.set_state(state["generator"].cpu())
+        self.sampler._load_training_state(state["sampler"])
+
+
+def _fabric(device, precision):
+    """One process on the device of the target, or all of ``torchrun``."""
+    from lightning_fabric import Fabric
+
+    if precision == "auto":
+        has_bfloat16 = torch.cpu._is_avx512_bf16_supported() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+        precision = "bf16-mixed" if has_bfloat16 else "32-true"
+    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    accelerator = "cpu" if device.type == "cpu" else "gpu"
+    if world > 1:
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp", precision=precision)
+    else:
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def _interrupts():
+    """A list that an interrupt or a request to terminate adds to, so that the step at hand is finished first."""
+    seen, previous = [], {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, lambda n, _: seen.append(n))
+    try:
+        yield seen
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Checkpoints:
+    """A folder of files ``step-00001000.0-of-1.safetensors``, one a process, each written whole or not at all."""
+
+    def __init__(self, folder, training):
+        self.folder, self.training = Path(folder), training
+        sampler = training.sampler
+        run = {
+            "method": sampler.method,
+            "settings": dataclasses.asdict(sampler.settings),
+            "target": sampler.target.identity(),
+            "seed": sampler.seed,
+            "steps": training.n_steps,
+            "processes": training.n_processes,
+        }
+        self.run = json.loads(json.dumps(run))
+
+    def _file(self, step, rank):
+        return self.folder / f"step-{step:08d}.{rank}-of-{self.training.n_processes}.safetensors"
+
+    def _steps(self):
+        """Steps that every process has a file of, rising."""
+        steps = {int(re.match(r"step-(\d+)", path.name)[1]) for path in self.folder.glob("step-*.safetensors")}
+        ranks = range(self.training.n_processes)
+        return sorted(step for step in steps if all(self._file(step, rank).exists() for rank in ranks))
+
+    def newest(self):
+        """The last step with a checkpoint, or None."""
+        return max(self._steps(), default=None)
+
+    def load(self):
+        """Go on from the newest checkpoint, if there is one; returns what the metrics had gathered since a row."""
+        step = self.newest()
+        if step is None:
+            others = sorted(self.folder.glob("step-*.safetensors"))
+            if others:
+                raise ValueError(f"{self.folder} holds a run of another number of processes ({others[-1].name})")
+            return None
+        path = self._file(step, self.training.rank)
+        try:
+            saved = load_state(path)
+        except ValueError as error:
+            raise ValueError(f"{error}; delete this file to go on from the checkpoint before it") from None
+        theirs = json.loads(saved["run"])
+        differing = [name for name in self.run if self.run[name] != theirs.get(name)]
+        if differing:
+            raise ValueError(
+                f"{self.folder} holds a run with other {', '.join(differing)}; use those to go on with it, or delete "
+                "the folder to start over"
+            )
+        self.training.load_state(saved["training"])
+        return saved.get("metrics", {})
+
+    def save(self, metrics):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {"run": json.dumps(self.run), "training": self.training.state(), "metrics": metrics}
+        save_state(self._file(self.training.step, self.training.rank), state)
+        self.training.fabric.barrier()
+        for step in self._steps()[:-_KEPT]:
+            self._file(step, self.training.rank).unlink(missing_ok=True)
