@@ -15,10 +15,19 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=[*find_packages(include=["openmm_diffsampler", "openmm_diffsampler.*"]), "openmm_diffsampler._systems"],
     package_dir={"openmm_diffsampler._systems": "systems"},
-    package_data={"openmm_diffsampler._systems": ["*/system.yaml", "*/system.xml", "*/topology.pdb"]},
+    package_data={
+        "openmm_diffsampler._systems": [
+            "*/system.yaml",
+            "*/system.xml",
+            "*/topology.pdb",
+            "*/pretrained/*/sampler.json",
+            "*/pretrained/*/model.safetensors",
+        ]
+    },
     install_requires=[
         "openmm>=8.1",
         "openmmtools>=0.24",
+        "lightning-fabric>=2.4",
         "llvmlite>=0.45",
         "mpiplus",
         "torch>=2.4",
@@ -27,9 +36,11 @@ setup(
         "scipy>=1.11",
         "sympy>=1.12",
         "matplotlib>=3.8",
+        "POT>=0.9.4",
         "pyyaml>=6",
         "rich>=13",
         "safetensors>=0.4",
+        "tensorboard>=2.15",
         "typer>=0.12",
     ],
     extras_require={"h5": ["tables>=3.9"], "test": ["pytest>=8", "ruff"]},

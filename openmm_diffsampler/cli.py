@@ -1,26 +1,22 @@
-"""openmm-diffsampler: list systems, sample one, analyse a trajectory."""
+"""openmm-diffsampler: list systems, sample one, train a sampler and use it, analyse a trajectory."""
 
-import logging
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from .cli_output import announce_compilation, console, describe_target, fail, print_results
+from .cli_samplers import sample, train
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
-console = Console()
+app.command()(train)
+app.command()(sample)
 
 _METHODS = ("digs", "hmc", "mala")
-
-
-def _fail(error):
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -61,11 +57,11 @@ def run(
     Killed in the middle, the same command goes on where the last checkpoint was, with the same result.
     """
     if method not in _METHODS:
-        _fail(f"method is {method!r}; supported are {', '.join(_METHODS)}")
+        fail(f"method is {method!r}; supported are {', '.join(_METHODS)}")
     from openmm_diffsampler.analysis import write_results
     from openmm_diffsampler.running import build_run, prepare_folder
 
-    _announce_compilation()
+    announce_compilation()
     given = {
         "noise_scales": noise_scale,
         "torsion_scale": torsion_scale,
@@ -76,7 +72,7 @@ def run(
         target, sampler, initial = build_run(system, method, chains, seed, temperature, backend, given)
         folder = output or Path(f"{target.name}-run")
         checkpoint = prepare_folder(folder, overwrite)
-        console.print(f"{target.name}: {_describe_target(target)}", highlight=False, soft_wrap=True)
+        console.print(f"{target.name}: {describe_target(target)}", highlight=False, soft_wrap=True)
         if checkpoint.exists():
             console.print(f"going on from the checkpoint in {checkpoint}", highlight=False)
         settings = {"chains": chains, "draws of each": draws, "warm-up sweeps": warmup, "sweeps per draw": thinning}
@@ -91,12 +87,12 @@ def run(
             progress=progress,
         )
     except (ValueError, TypeError, OSError, RuntimeError) as error:
-        _fail(error)
+        fail(error)
     evaluations = sum(row["evaluations"] for row in sampler.statistics)
     settings |= {"seed": seed, "sampler": type(sampler).__name__, "evaluations after warm-up": f"{evaluations:,}"}
     written = write_results(wt, folder, name=target.name, statistics=sampler.statistics, settings=settings)
     shutil.rmtree(checkpoint, ignore_errors=True)
-    _print_results(wt, sampler.statistics, written)
+    print_results(wt, sampler.statistics, written)
 
 
 @app.command()
@@ -118,8 +114,8 @@ def analyse(
         title = name or trajectory.stem
         written = write_results(wt, folder, name=title, saved=trajectory, torsions=_parse_torsions(torsions))
     except (ValueError, TypeError, OSError, ImportError) as error:
-        _fail(error)
-    _print_results(wt, [], written, frames=trajectory)
+        fail(error)
+    print_results(wt, [], written, frames=trajectory)
 
 
 def _parse_torsions(text):
@@ -129,38 +125,3 @@ def _parse_torsions(text):
     if len(parts) != 2:
         raise ValueError(f"--torsions is {text!r}; give two, separated by a space, such as 'phi psi'")
     return tuple(tuple(int(i) for i in p.split(",")) if "," in p else p for p in parts)
-
-
-def _announce_compilation():
-    """Show what the package logs about compiling kernels, which happens once for each System."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("openmm_diffsampler.targets.backends.kernel")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-
-
-def _describe_target(target):
-    backend = getattr(target, "backend", None)
-    how = "" if backend is None else f", energies by backend {backend} ({target.backend_reason})"
-    return f"{target.n_degrees_of_freedom} degrees of freedom{how}"
-
-
-def _print_results(wt, statistics, written, frames=None):
-    from openmm_diffsampler.analysis.results import how_to_load
-
-    console.print(f"\n{wt.describe()}", highlight=False, soft_wrap=True)
-    for row in statistics:
-        rates = ", ".join(f"{k} {v:.3f}" for k, v in row.items() if k.endswith("acceptance"))
-        step = f", step size {row['step size']:.2g}" if "step size" in row else ""
-        speed = row["evaluations"] / max(row["seconds"], 1e-9)
-        line = f"  {row['level']}: {rates}{step}, {row['evaluations']:,} evaluations at {speed:,.0f}/s"
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print()
-    width = max(map(len, written))
-    for what, path in written.items():
-        console.print(f"  {what:{width}}  {path}", highlight=False, soft_wrap=True)
-    path = frames or next(p for what, p in written.items() if what.startswith("frames"))
-    console.print("\nLoad them in Python:\n", highlight=False)
-    for line in how_to_load(path).splitlines():
-        console.print(f"    {line}" if line else "", highlight=False, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""Where the steps of the reverse process go, and how much noise each adds, measured on configurations that are noised."""
+"""Where the steps of the reverse process go, and how much noise each adds: measured on noised configurations."""
 
 from typing import NamedTuple
 
@@ -46,12 +46,12 @@ def measure_levels(target, score, schedule, x_0, exact_score, generator, n_grid=
         z = target.normal(n, generator)
         step = _DIFFERENCE * sigma
         bend = (target.project(score(x_t + step * z, t)) - s) / step
-        diagonal = float((bend * z).sum()) / (n * d)
-        cost.append(sigma**4 * float((bend - diagonal * z).flatten(1).square().sum(1).median()))
+        diagonal = float((bend * z).sum() / (z * z).sum())
+        cost.append(sigma**4 * float((bend - diagonal * z).flatten(1).square().sum(1).mean()))
     return LevelTables(torch.tensor(size, dtype=torch.float64), torch.tensor(cost, dtype=torch.float64))
 
 
-def place_levels(tables, n, even=0.1):
+def place_levels(tables, n, even=0.25):
     r"""Times (n,) of n levels from 0 to 1 that make the steps cost alike, closest where the posterior is least round.
 
     One step of width Δt from a Gaussian of the right mean and mean variance is
@@ -107,4 +107,3 @@ def reverse_spreads(schedule, times, size):
     # What is left can be no less than a sliver, however badly the score was measured.
     left_over = (1 - v * at_times.to(v.dtype)).clamp(min=1e-3)
     return (v * left_over).sqrt() / a
-

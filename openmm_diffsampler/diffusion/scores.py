@@ -90,7 +90,9 @@ def estimate_score(target, x_t, alpha, sigma, n_samples, generator, *, c=1.0, x_
     """
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
-    alpha, sigma, c = (torch.as_tensor(v, dtype=x_t.dtype, device=x_t.device).expand(len(x_t)) for v in (alpha, sigma, c))
+    alpha, sigma, c = (
+        torch.as_tensor(v, dtype=x_t.dtype, device=x_t.device).expand(len(x_t)) for v in (alpha, sigma, c)
+    )
     draws = posterior_draws(target, x_t, alpha, sigma, n_samples, generator, x_0=x_0)
     c = c.reshape(-1, *(1 for _ in target.event_shape))
     return draws.denoising + c * (draws.target - draws.denoising), draws.effective_size

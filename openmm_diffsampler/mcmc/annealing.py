@@ -26,7 +26,9 @@ class AnnealedChains(NamedTuple):
     n_levels: int
 
 
-def annealed_chains(target, n, scale, generator, *, survival=0.8, n_steps=2, n_leapfrog=5, n_final=100, max_levels=2000):
+def annealed_chains(
+    target, n, scale, generator, *, survival=0.9, n_steps=4, n_leapfrog=10, n_final=200, max_levels=2000
+):
     r"""Sequential Monte Carlo from N(0, S²) to the target, along the densities
 
     .. math:: \pi_\beta(x) \propto e^{-\beta u(x)}\, N(x; 0, S^2)^{1 - \beta}.
@@ -90,7 +92,7 @@ def _rise(state, scale):
 
 
 def _largest_gain(difference, most, size):
-    """How far β may rise until (Σw)²/Σw² of w = e^{gain · difference} falls to `size`, by bisection of its logarithm."""
+    """How far β may rise until (Σw)²/Σw² of w = e^{gain · difference} falls to `size`, by bisection of its log."""
 
     def effective(gain):
         return float(1 / (gain * difference).softmax(0).square().sum())

@@ -21,8 +21,8 @@ class EquivariantNetwork(torch.nn.Module):
               h_i \leftarrow h_i + \phi_h\Big(h_i, \sum_j e_{ij}\Big), \qquad
               v_i \leftarrow v_i + \sum_j \phi_v(e_{ij})\,\hat r_{ij}
 
-    with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`. All particles start
-    alike, as those of one kind do. Distances enter once, through bumps that are even in asinh(|r|/ℓ).
+    with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`. All particles
+    start alike, as those of one kind do. Distances enter once, through bumps that are even in asinh(|r|/ℓ).
 
     Pairs are rows of dense arrays (pairs, batch, width): a constant matrix sums over the two ends, and nothing is
     gathered by an index.

@@ -15,7 +15,7 @@ from openmm_diffsampler.targets.system import system_directory
 from .state_files import load_state, save_state
 from .training import Training
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "description"]
 
 _FORMAT = 1
 _WEIGHTS = ("path", "ode", None)
@@ -40,6 +40,8 @@ class Sampler(ABC):
 
     #: Name of the method, in commands and folders.
     method = None
+    #: Whether this process is the one of several that saves and prints.
+    is_first_process = True
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
         self.target, self.preset, self.seed = target, preset, int(seed)
@@ -74,6 +76,7 @@ class Sampler(ABC):
 
     def _finish(self, run):
         """What is measured once training is over."""
+        return None
 
     def diagnosis(self):
         """What is known about a training that went wrong, in sentences."""
@@ -93,6 +96,7 @@ class Sampler(ABC):
 
     def _load_sampling_state(self, state):
         """Put back what :meth:`_sampling_state` gave."""
+        return None
 
     @abstractmethod
     def _draw(self, n, weights, generator, options):
@@ -139,7 +143,9 @@ class Sampler(ABC):
         n_steps = self.settings.n_steps if n_steps is None else n_steps
         if n_steps < 1:
             raise ValueError(f"n_steps is {n_steps}; it must be at least 1")
-        Training(self, n_steps, fabric, precision).run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
+        training = Training(self, n_steps, fabric, precision)
+        self.is_first_process = training.rank == 0
+        training.run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
         return self
 
     def sample(self, n, weights="path", *, seed=0, batch_size=256, progress=False, **options):
@@ -195,7 +201,7 @@ class Sampler(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         state = {"model": dict(self.average.state_dict()), "sampling": self._sampling_state()}
         save_state(folder / "model.safetensors", state)
-        description = {
+        saved = {
             "format": _FORMAT,
             "method": self.method,
             "preset": self.preset,
@@ -204,7 +210,7 @@ class Sampler(ABC):
             "target": self.target.identity(),
             "training": self.record,
         }
-        (folder / "sampler.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (folder / "sampler.json").write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder, target=None):
@@ -219,17 +225,17 @@ class Sampler(ABC):
             ValueError: another method or target, a damaged file, a format of a later version.
         """
         folder = Path(folder)
-        description = _description(folder)
-        if description["method"] != cls.method:
-            raise ValueError(f"{folder} holds a sampler of method {description['method']!r}, not {cls.method!r}")
-        recorded = description["target"]
+        saved = description(folder)
+        if saved["method"] != cls.method:
+            raise ValueError(f"{folder} holds a sampler of method {saved['method']!r}, not {cls.method!r}")
+        recorded = saved["target"]
         target = load_system(recorded["name"]).target() if target is None else target
         ours = target.identity()
-        differing = [k for k in ("event shape", "system", "temperature") if k in recorded and k in ours]
-        differing = [k for k in differing if recorded[k] != ours[k]]
+        shared = [k for k in ("event shape", "system", "temperature") if k in recorded and k in ours]
+        differing = [k for k in shared if recorded[k] != ours[k]]
         if differing:
             raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
-        sampler = cls(target, description["preset"], seed=description["seed"], **description["settings"])
+        sampler = cls(target, saved["preset"], seed=saved["seed"], **saved["settings"])
         state = load_state(folder / "model.safetensors")
         try:
             for module in (sampler.model, sampler.average):
@@ -237,7 +243,7 @@ class Sampler(ABC):
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{folder} holds weights that do not fit its settings: {error}") from None
         sampler._load_sampling_state(state.get("sampling", {}))
-        sampler.record = description["training"]
+        sampler.record = saved["training"]
         return sampler
 
     @classmethod
@@ -258,16 +264,17 @@ class Sampler(ABC):
         return cls.load(folder, load_system(name).target())
 
 
-def _description(folder):
+def description(folder):
+    """What :meth:`Sampler.save` wrote about the sampler in `folder`, checked."""
     path = Path(folder) / "sampler.json"
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; save() writes it")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        version = description["format"]
-        missing = {"method", "preset", "seed", "settings", "target", "training"} - set(description)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        version = saved["format"]
+        missing = {"method", "preset", "seed", "settings", "target", "training"} - set(saved)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error})") from None
     if version != _FORMAT or missing:
         raise ValueError(f"{path} has format {version}, and this version reads format {_FORMAT}")
-    return description
+    return saved

@@ -41,11 +41,11 @@ class IDEM(Sampler):
     ``"default"`` removes the bias of the estimates and most of their variance:
 
     - The buffer starts with :func:`~openmm_diffsampler.mcmc.annealing.annealed_chains` and stays in equilibrium: every
-      training step is a diffusive Gibbs step x → x_t → x' of the configurations that it uses, and samples of the network
-      enter by their weights.
+      training step is a diffusive Gibbs step x → x_t → x' of the configurations that it uses, and samples of the
+      network enter by their weights.
     - The estimate at x_t averages over the posterior draws of that step, the clean configuration included, which is
-      exact in expectation at equilibrium for any number of draws; both identities are mixed with the weight that has the
-      least variance at that level.
+      exact in expectation at equilibrium for any number of draws; both identities are mixed with the weight that has
+      the least variance at that level.
     - The network learns what a Gaussian leaves, in the size that it has at each level; levels are drawn by their loss.
     - Reverse steps are placed where the posterior is least round, and add the noise that an isotropic step must.
 
@@ -122,7 +122,9 @@ class IDEM(Sampler):
         """Mixing weights of the targets, and the tables of the preconditioning, from the buffer."""
         sigmas = self.schedule.sigma(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
         sizes = self.targets.measure(self.buffer.x[:_N_FINAL], sigmas, self.width, run.generator)
-        self.targets.mixing = run.agree(self.targets.mixing)
+        self.targets.mixing, self.targets.importance = (
+            run.agree(table) for table in (self.targets.mixing, self.targets.importance)
+        )
         if self.settings.preconditioned:
             skip = 1 / (self.width**2 + sigmas**2)
             inner = torch.ones_like(skip) if isinstance(self.model.network, EquivariantNetwork) else skip.sqrt()
@@ -264,5 +266,3 @@ class IDEM(Sampler):
         return flow_samples(
             self.target, score, self.schedule, n, n_steps, generator, prior_scale=scale, n_probes=n_probes
         )
-
-

@@ -24,8 +24,9 @@ class IDEMSettings:
         unit: length that the network and the loss count in, in the units of x.
         preconditioned: learn what a Gaussian leaves, in the size that it has at each level
             (:class:`~openmm_diffsampler.networks.PreconditionedScore`); False learns the score itself.
-        estimator: ``"equilibrium"``: the K draws include the clean configuration, and Hamiltonian steps on the posterior
-            follow; no bias once the buffer is in equilibrium. ``"monte-carlo"``: K draws around x_t, as published.
+        estimator: ``"equilibrium"``: the K draws include the clean configuration, and Hamiltonian steps on the
+            posterior follow; no bias once the buffer is in equilibrium. ``"monte-carlo"``: K draws around x_t, as
+            published.
         n_draws: K.
         n_trajectories, n_leapfrog: Hamiltonian trajectories on the posterior, and their steps.
         mixing: ``"optimal"``: the mix of target and denoising identity that has the least variance, measured level by
@@ -85,15 +86,14 @@ class IDEMSettings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; supported are {', '.join(map(repr, known))}")
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in _MAY_BE_ZERO else 1 if field.type == "int" else None
-            if isinstance(value, bool) or isinstance(value, str) or value is None:
+            least = 0 if field.name in _MAY_BE_ZERO else 1 if field.type is int else None
+            if isinstance(value, bool | str) or value is None:
                 continue
-            if field.type == "int" and not isinstance(value, int):
+            if field.type is int and not isinstance(value, int):
                 raise TypeError(f"{field.name} is {value!r}; it must be an integer")
-            if not (value >= least if least is not None else value > 0):
-                raise ValueError(f"{field.name} is {value}; it must be {'at least ' + str(least) if least else 'positive'}")
-
-
+            if not (value > 0 if least is None else value >= least):
+                bound = "positive" if least is None else f"at least {least}"
+                raise ValueError(f"{field.name} is {value}; it must be {bound}")
         if self.estimator == "equilibrium" and self.initial != "annealed":
             raise ValueError("estimator 'equilibrium' needs initial 'annealed': a buffer that is in equilibrium")
 
@@ -157,9 +157,10 @@ _PRESETS = {
             n_levels=100,
         ),
         "dw4": IDEMSettings(
-            n_steps=20_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=64, n_trajectories=2, n_levels=100
+            n_steps=20_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=64, n_trajectories=2,
+            n_levels=100,
         ),
-        "lj13": IDEMSettings(n_steps=40_000),
+        "lj13": IDEMSettings(n_steps=20_000, learning_rate=5e-3, n_layers=4, n_trajectories=8),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
     },
 }  # fmt: skip

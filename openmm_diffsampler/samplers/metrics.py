@@ -8,7 +8,7 @@ __all__ = ["MetricsLog"]
 
 
 class MetricsLog:
-    """Means of the metrics over `every` steps, in ``metrics.csv`` and, if it is installed, as TensorBoard events.
+    """Means of the metrics over `every` steps, in ``metrics.csv`` and as TensorBoard events.
 
     A resumed run forgets the rows after the step it goes on from.
 
@@ -29,12 +29,9 @@ class MetricsLog:
             with open(self.path, newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         self._write()
-        try:
-            from lightning_fabric.loggers import TensorBoardLogger
+        from lightning_fabric.loggers import TensorBoardLogger
 
-            self._board = TensorBoardLogger(folder, name="tensorboard", version="", purge_step=step + 1)
-        except ModuleNotFoundError:  # an optional package
-            self._board = None
+        self._board = TensorBoardLogger(folder, name="tensorboard", version="", purge_step=step + 1)
 
     def add(self, step, values):
         """Take up the metrics of one step; those that are NaN do not count. Returns the row if one is complete."""
@@ -46,8 +43,8 @@ class MetricsLog:
             return None
         row = {"step": step} | {name: total / n if n else math.nan for name, (total, n) in self._sums.items()}
         self._sums = {}
+        self.rows.append(row)
         if self.path is not None:
-            self.rows.append(row)
             self._write()
         if self._board is not None:
             self._board.log_metrics({name: value for name, value in row.items() if not math.isnan(value)}, step)

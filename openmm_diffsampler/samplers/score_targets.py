@@ -10,6 +10,9 @@ from openmm_diffsampler.networks import interpolate
 
 __all__ = ["ScoreTargets", "initial_configurations"]
 
+#: Rows that the effective number of draws is measured on.
+_N_EFFECTIVE = 256
+
 
 def initial_configurations(target, n, scale, generator):
     """Configurations (n, *event_shape) in equilibrium, and the step size of Hamiltonian steps there."""
@@ -38,17 +41,19 @@ class ScoreTargets:
 
     Attributes:
         mixing: c at times even from 0 to 1.
+        importance: how many trajectories the K draws count as, likewise: their mean effective number.
     """
 
     def __init__(self, target, settings, step_size):
         self.target, self.settings, self.step_size = target, settings, step_size
-        self.mixing = torch.ones(2, dtype=torch.float64)
+        self.mixing, self.importance = torch.ones(2, 2, dtype=torch.float64)
         self.last_size = float("nan")
 
     def __call__(self, x_0, x_t, sigma, t, generator):
         """Estimates (n, *event_shape), new configurations or None, metrics."""
-        by_target, by_noise, x_new, metrics = self._draws(x_0, x_t, sigma, generator)
-        c = self._per_row(interpolate(self.mixing[None], t)[0])
+        c, importance = interpolate(torch.stack([self.mixing, self.importance]), t)
+        by_target, by_noise, x_new, metrics = self._draws(x_0, x_t, sigma, importance, generator)
+        c = self._per_row(c)
         estimate = by_noise + c * (by_target - by_noise)
         if self.settings.score_clip is not None:
             norm = estimate.norm(dim=-1, keepdim=True) * self.settings.unit
@@ -59,25 +64,29 @@ class ScoreTargets:
     def _per_row(self, values):
         return values.reshape(-1, *(1 for _ in self.target.event_shape))
 
-    def _draws(self, x_0, x_t, sigma, generator):
-        """Means of the target and the denoising identity over the draws, the last draw or None, metrics."""
+    def _draws(self, x_0, x_t, sigma, importance, generator):
+        """Means of the target and the denoising identity over the draws, the last draw or None, metrics.
+
+        How much the K draws count must not depend on them, or their mean would be biased.
+        """
         settings, one = self.settings, torch.ones_like(sigma)
         if settings.estimator == "monte-carlo":
             draws = posterior_draws(self.target, x_t, one, sigma, settings.n_draws, generator)
             return draws.target, draws.denoising, None, {"effective draws": float(draws.effective_size.mean())}
         draws = posterior_draws(self.target, x_t, one, sigma, settings.n_draws, generator, x_0=x_0)
-        by_target, by_noise = draws.target.clone(), draws.denoising.clone()
         metrics = {"effective draws": float(draws.effective_size.mean())}
         if not settings.n_trajectories:
-            return by_target, by_noise, draws.chosen, metrics
-        sigma, state = self._per_row(sigma), evaluate(self.target, draws.chosen)
+            return draws.target, draws.denoising, draws.chosen, metrics
+        sigma, importance = self._per_row(sigma), self._per_row(importance)
+        by_target, by_noise = importance * draws.target, importance * draws.denoising
+        state = evaluate(self.target, draws.chosen)
         for _ in range(settings.n_trajectories):
             state, probability = hamiltonian_step(
                 self.target, state, self.step_size, settings.n_leapfrog, generator, tether=Tether(x_t, sigma)
             )
             by_target += state.score
             by_noise += (state.x - x_t) / sigma**2
-        n = 1 + settings.n_trajectories
+        n = importance + settings.n_trajectories
         metrics |= {"HMC acceptance": float(probability.mean()), "buffer energy": float(state.u.mean())}
         return by_target / n, by_noise / n, state.x, metrics
 
@@ -86,23 +95,32 @@ class ScoreTargets:
 
         Returns the root mean square, a degree of freedom, of what a Gaussian of `width` leaves of the estimates.
         """
-        mixing, sizes = [], []
+        mixing, importance, sizes = [], [], []
         for sigma in sigmas:
             x_t = x_0 + sigma * self.target.normal(len(x_0), generator)
-            by_target, by_noise, _, _ = self._draws(x_0, x_t, sigma.expand(len(x_0)), generator)
+            every, one = sigma.expand(len(x_0)), torch.ones(len(x_0), dtype=sigma.dtype)
+            importance.append(1.0)
+            if self.settings.n_draws > 1:
+                few = slice(0, _N_EFFECTIVE)
+                draws = posterior_draws(
+                    self.target, x_t[few], one[few], every[few], self.settings.n_draws, generator, x_0=x_0[few]
+                )
+                importance[-1] = float(draws.effective_size.mean())
+            by_target, by_noise, _, _ = self._draws(x_0, x_t, every, importance[-1] * one, generator)
             difference = by_target - by_noise
-            c = 1.0
-            if self.settings.mixing == "optimal":
-                c = -(by_noise * difference).sum() / difference.square().sum().clamp(min=1e-30)
+            rest, c = by_noise + x_t / (width**2 + sigma**2), 1.0
+            if self.settings.mixing == "optimal":  # what depends on x_t alone changes no mean, only the error of c
+                c = -(rest * difference).sum() / difference.square().sum().clamp(min=1e-30)
                 c = float(c.clamp(0, 1))
-            rest = by_noise + c * difference + x_t / (width**2 + sigma**2)
+            rest = rest + c * difference
             sizes.append(float((rest.square().sum() / len(x_0) / self.target.n_degrees_of_freedom).sqrt()))
             mixing.append(c)
         self.mixing = torch.tensor(mixing, dtype=torch.float64)
+        self.importance = torch.tensor(importance, dtype=torch.float64)
         return torch.tensor(sizes, dtype=torch.float64).clamp(min=1e-12)
 
     def state_dict(self):
-        return {"step_size": self.step_size, "mixing": self.mixing}
+        return {"step_size": self.step_size, "mixing": self.mixing, "importance": self.importance}
 
     def load_state_dict(self, state):
-        self.step_size, self.mixing = state["step_size"], state["mixing"]
+        self.step_size, self.mixing, self.importance = state["step_size"], state["mixing"], state["importance"]

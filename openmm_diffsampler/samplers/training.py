@@ -164,8 +164,8 @@ class Training:
         good = None if store is None else store.newest()
         kept = f"the last good checkpoint is step {good} in {store.folder}" if good else "there is no checkpoint"
         raise TrainingDivergedError(
-            f"training diverged at step {self.step}: {problem}; {kept}. {self.sampler.diagnosis()} A lower "
-            f"learning_rate than {self.sampler.settings.learning_rate:g}, a lower gradient_clip or a score_clip may help"
+            f"training diverged at step {self.step}: {problem}; {kept}. {self.sampler.diagnosis()} A learning_rate "
+            f"below {self.sampler.settings.learning_rate:g}, a lower gradient_clip or a score_clip may help"
         )
 
     def state(self):
@@ -205,10 +205,8 @@ def _fabric(device, precision):
         precision = "bf16-mixed" if has_bfloat16 else "32-true"
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
     accelerator = "cpu" if device.type == "cpu" else "gpu"
-    if world > 1:
-        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp", precision=precision)
-    else:
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    processes = {"devices": local, "num_nodes": world // local, "strategy": "ddp"} if world > 1 else {"devices": 1}
+    fabric = Fabric(accelerator=accelerator, precision=precision, **processes)
     fabric.launch()
     return fabric
 

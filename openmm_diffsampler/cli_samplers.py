@@ -1,0 +1,125 @@
+"""The commands of samplers that learn: train one, and sample with it."""
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_output import announce_compilation, console, describe_target, fail, print_results
+
+__all__ = ["sample", "train"]
+
+
+def train(
+    system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
+    method: Annotated[str, typer.Option(help="idem (iterated denoising energy matching).")] = "idem",
+    output: Annotated[Path | None, typer.Option(help="Folder of the sampler; by default <system>-<method>.")] = None,
+    preset: Annotated[str, typer.Option(help="default, or paper for the published settings.")] = "default",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default those of the preset.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="One setting in place of the preset's, as name=value; repeat for more.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
+    precision: Annotated[str, typer.Option(help="auto, 32-true or bf16-mixed.")] = "auto",
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps from one checkpoint to the next.")] = 1000,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a sampler that is there.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+):
+    """Train a sampler from energies and scores alone.
+
+    Interrupted or killed, the same command goes on where the last checkpoint was. Started by torchrun, all its
+    processes train together.
+    """
+    from openmm_diffsampler import load_system
+    from openmm_diffsampler.samplers import METHODS
+
+    announce_compilation()
+    if method not in METHODS:
+        fail(f"method is {method!r}; supported are {', '.join(METHODS)}")
+    try:
+        target = load_system(system).target()
+        folder = output or Path(f"{target.name}-{method}")
+        checkpoint = folder / "checkpoint"
+        if overwrite:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        elif (folder / "sampler.json").exists() and not checkpoint.exists():
+            raise FileExistsError(f"{folder} holds a finished sampler; choose another --output, or pass --overwrite")
+        sampler = METHODS[method](target, preset, seed=seed, **_settings(setting or []))
+        console.print(f"{target.name}: {describe_target(target)}", highlight=False, soft_wrap=True)
+        if checkpoint.exists():
+            console.print(f"going on from the checkpoint in {checkpoint}", highlight=False)
+        options = {"checkpoint_every": checkpoint_every, "metrics": folder, "progress": progress}
+        sampler.fit(steps, checkpoint=checkpoint, precision=precision, **options)
+    except KeyboardInterrupt as interrupt:
+        fail(f"{interrupt}; the same command goes on from there")
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        fail(error)
+    if not sampler.is_first_process:
+        return
+    sampler.save(folder)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    record = sampler.record
+    console.print(
+        f"\n{record['n_steps']:,} steps, {record['n_evaluations']:,} evaluations, {record['seconds'] / 60:.1f} minutes",
+        highlight=False,
+    )
+    console.print(f"\nSample with it:\n\n    openmm-diffsampler sample {folder}", highlight=False, soft_wrap=True)
+
+
+def _settings(pairs):
+    import yaml
+
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--setting is {pair!r}; write name=value, such as batch_size=128")
+        value = yaml.safe_load(value)
+        if isinstance(value, str):  # YAML takes 1e-3 for a word
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        settings[name.strip().replace("-", "_")] = value
+    return settings
+
+
+def sample(
+    sampler: Annotated[str, typer.Argument(help="Folder of a trained sampler, or a system that one comes with.")],
+    n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Independent samples.")] = 10_000,
+    weights: Annotated[str, typer.Option(help="path, ode, or none for samples alone.")] = "path",
+    levels: Annotated[int | None, typer.Option(min=2, help="Reverse steps; more make weights more even.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-samples.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
+):
+    """Draw independent samples with importance weights; write trajectory, weights, figures and a report."""
+    from openmm_diffsampler.analysis import write_results
+    from openmm_diffsampler.samplers import load_pretrained, load_sampler
+
+    announce_compilation()
+    try:
+        source = Path(sampler)
+        loaded = load_sampler(source) if (source / "sampler.json").exists() else load_pretrained(sampler)
+        name = loaded.target.name
+        folder = output or Path(f"{name}-samples")
+        if (folder / "diagnostics.json").exists() and not overwrite:
+            raise FileExistsError(f"{folder} holds finished results; choose another --output, or pass --overwrite")
+        options = {} if levels is None else {"n_levels": levels}
+        kind = None if weights == "none" else weights
+        wt = loaded.sample(n, kind, seed=seed, progress=progress, **options)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        fail(error)
+    record = loaded.record
+    settings = {
+        "sampler": f"{type(loaded).__name__}, preset {loaded.preset}",
+        "training": f"{record['n_steps']:,} steps, {record['n_evaluations']:,} evaluations, {record['seconds']:,.0f} s",
+        "weights": "none" if kind is None else kind,
+        "seed": seed,
+    }
+    if kind is not None:
+        settings["log Z"] = f"{wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}"
+        console.print(f"log Z {settings['log Z']}", highlight=False)
+    written = write_results(wt, folder, name=name, settings=settings)
+    print_results(wt, [], written)
