@@ -109,19 +109,19 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     noise = target.normal(n, generator)
     x, log_q = start_scale * noise, _log_normal(target, noise, start_scale).double()
     probes = None
-    if n_probes is not None:
-        probes = torch.stack([target.normal(n, generator) for _ in range(n_probes)])
     times = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
 
-    def flow(x, t):
+    def flow(x, t, probes):
         velocity, divergence = _score_and_divergence(target, score, x, t, probes)
         drift, half = schedule.drift(t), 0.5 * schedule.diffusion_squared(t)
         return drift * x - half * velocity, drift * target.n_degrees_of_freedom - half * divergence
 
     for t, following in pairwise(times):
         h = following - t
-        velocity, divergence = flow(x, t)
-        end_velocity, end_divergence = flow(x + h * velocity, following)
+        if n_probes is not None:  # new ones each step, so that their errors average out
+            probes = torch.stack([target.normal(n, generator) for _ in range(n_probes)])
+        velocity, divergence = flow(x, t, probes)
+        end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)
         log_q = log_q - h / 2 * (divergence + end_divergence).double()
     return x, -target.reduced_potential(x).double() - log_q

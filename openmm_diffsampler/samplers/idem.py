@@ -259,7 +259,7 @@ class IDEM(Sampler):
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":
-            n_levels = options.get("n_levels", self.settings.n_levels)
+            n_levels = options.get("n_levels") or self.settings.n_levels // (1 if weights or not self.settings.reweight else 2)
             return self._reverse(self.average, n, generator, n_levels, weighted=weights is not None)
         score, scale = self._score(self.average), (self.width**2 + self.settings.s_max**2) ** 0.5
         n_steps, n_probes = options.get("n_steps", 50), options.get("n_probes")

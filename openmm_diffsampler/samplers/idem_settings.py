@@ -42,14 +42,14 @@ class IDEMSettings:
         n_refresh: samples of an outer loop.
         n_refresh_levels: reverse steps of these.
         reweight: resample them by their weights, and leave them out if their effective sample size is below a tenth.
-        n_levels: reverse steps of samples.
+        n_levels: reverse steps of samples with weights; those without take half as many.
         noise_scale: of the reverse steps of unweighted samples.
         n_noiseless: their last steps that add no noise.
     """
 
     n_steps: int = 20_000
     batch_size: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     decay: bool = True
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
@@ -153,14 +153,13 @@ _PRESETS = {
     "default": {
         None: IDEMSettings(),
         "gmm40": IDEMSettings(
-            n_steps=20_000, batch_size=512, width=128, n_waves=4, s_min=0.05, s_max=80.0, n_draws=64, n_trajectories=1,
-            n_levels=100,
+            n_steps=12_000, batch_size=512, width=128, n_waves=4, s_min=0.05, s_max=80.0, n_draws=16, n_trajectories=1,
+            n_levels=300,
         ),
         "dw4": IDEMSettings(
-            n_steps=20_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=64, n_trajectories=2,
-            n_levels=100,
+            n_steps=12_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=16, n_trajectories=2,
         ),
-        "lj13": IDEMSettings(n_steps=20_000, learning_rate=5e-3, n_layers=4, n_trajectories=8),
+        "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
     },
 }  # fmt: skip
