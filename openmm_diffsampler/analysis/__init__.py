@@ -25,6 +25,7 @@ from .sample_quality import (
     energy_distances,
     symmetric_wasserstein,
 )
+from .weight_plots import plot_weights
 from .weighted_trajectory import Estimate, WeightedTrajectory
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "plot_chain_diagnostics",
     "plot_energy_histogram",
     "plot_free_energy_surface",
+    "plot_weights",
     "r_hat",
     "surface_torsions",
     "symmetric_wasserstein",

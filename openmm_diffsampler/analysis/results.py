@@ -14,6 +14,7 @@ from .free_energy import ALANINE_DIPEPTIDE_BASINS, basin_populations, free_energ
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
 from .report import write_report
+from .weight_plots import plot_weights
 
 __all__ = ["surface_torsions", "write_results"]
 
@@ -26,8 +27,8 @@ def write_results(
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
     Written are the frames with their weights and topology, ``ramachandran.png`` or ``torsions.png``, ``energy.png``,
-    ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense: densities without particles
-    have no surface, independent samples no chains.
+    ``weights.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense: densities
+    without particles have no surface, independent samples no chains, chains no weights.
 
     Arguments:
         wt: a WeightedTrajectory.
@@ -101,6 +102,10 @@ def _figures(wt, folder, name, torsions):
     if wt.reduced_potential is not None:
         plot_energy_histogram(wt, folder / "energy.png", name=name)
         figures.append(("Energy histogram: distribution of the potential energy.", folder / "energy.png"))
+    if wt.kind == "importance" and wt.log_weights.unique().numel() > 1:
+        plot_weights(wt, folder / "weights.png", name=name)
+        caption = "Weights: how even they are, and how much of them the heaviest samples hold."
+        figures.append((caption, folder / "weights.png"))
     if wt.kind == "mcmc":
         plot_chain_diagnostics(wt, folder / "chains.png", name=name)
         caption = "Chains: running means of single chains, with the mean of all ± 2 standard errors as a band."

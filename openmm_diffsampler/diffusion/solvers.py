@@ -6,10 +6,19 @@ log-weights log w with E[w] = Z = ∫e^{−u}: the better the score, the more ev
 
 import math
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["flow_samples", "path_samples"]
+__all__ = ["SolverSamples", "flow_samples", "path_samples"]
+
+
+class SolverSamples(NamedTuple):
+    """x (n, *event_shape), log_weights (n,) in double precision, and the reduced potential (n,) that is in them."""
+
+    x: torch.Tensor
+    log_weights: torch.Tensor
+    reduced_potential: torch.Tensor
 
 
 def path_samples(
@@ -39,7 +48,7 @@ def path_samples(
         n_noiseless: last steps that add no noise. Such paths have no density: the weights are NaN.
 
     Returns:
-        x (n, *event_shape), log_weights (n,) float64.
+        :class:`SolverSamples`.
     """
     times = torch.linspace(0, 1, n_steps, dtype=torch.float64) if isinstance(n_steps, int) else n_steps
     alpha, sigma = ([first, *level(times).tolist()] for first, level in ((1.0, schedule.alpha), (0.0, schedule.sigma)))
@@ -61,7 +70,8 @@ def path_samples(
         log_weights += _log_normal(target, (x - a * before) / v**0.5, v**0.5)
         log_weights -= _log_normal(target, noise, spread) if spread else math.nan
         x = before
-    return x, log_weights.double() - target.reduced_potential(x).double()
+    u = target.reduced_potential(x).double()
+    return SolverSamples(x, log_weights.double() - u, u)
 
 
 def _prior_scale(alpha, sigma, width):
@@ -99,7 +109,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
             coordinate.
 
     Returns:
-        x (n, *event_shape), log_weights (n,) float64.
+        :class:`SolverSamples`.
 
     References:
         Song et al., ICLR 2021; Grathwohl et al., FFJORD, ICLR 2019.
@@ -124,7 +134,8 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
         end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)
         log_q = log_q - h / 2 * (divergence + end_divergence).double()
-    return x, -target.reduced_potential(x).double() - log_q
+    u = target.reduced_potential(x).double()
+    return SolverSamples(x, -u - log_q, u)
 
 
 def _score_and_divergence(target, score, x, t, probes):

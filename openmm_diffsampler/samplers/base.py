@@ -99,8 +99,8 @@ class Sampler(ABC):
         return None
 
     @abstractmethod
-    def _draw(self, n, weights, generator, options):
-        """x (n, *event_shape) and log-weights (n,), or None in their place if `weights` is None."""
+    def _draw(self, n, weights, generator, given):
+        """:class:`~openmm_diffsampler.diffusion.solvers.SolverSamples`; `weights` None leaves its weights unused."""
 
     # What every method does alike.
 
@@ -178,11 +178,10 @@ class Sampler(ABC):
         with sampling_progress(self.target.name, n, progress) as advance:
             for start in range(0, n, batch_size):
                 parts.append(self._draw(min(batch_size, n - start), weights, generator, options))
-                advance(len(parts[-1][0]))
-        x = torch.cat([x for x, _ in parts])
-        u = self.target.reduced_potential(x).double()
-        log_weights = torch.cat([part for _, part in parts]) if weights else torch.zeros(n, dtype=torch.float64)
-        log_weights = torch.where(u.isfinite(), log_weights, -torch.inf) if weights else log_weights
+                advance(len(parts[-1].x))
+        x, log_weights, u = (torch.cat(values) for values in zip(*parts, strict=True))
+        # A sample in an overlap has no weight; one that ran off would have NaN.
+        log_weights = torch.where(u.isfinite(), log_weights, -torch.inf) if weights else torch.zeros_like(u)
         if not log_weights.gt(-torch.inf).any():
             raise RuntimeError(f"none of {n} samples of {self.target.name} has a weight; the sampler needs training")
         return WeightedTrajectory(

@@ -25,6 +25,8 @@ __all__ = ["IDEM"]
 _N_GRID = 33
 #: Configurations that tables are measured on while training, and at its end.
 _N_MEASURED, _N_FINAL = 256, 2048
+#: Steps of the probability flow.
+_N_ODE = 50
 #: Samples that are reweighted into the buffer need an effective sample size of at least this share.
 _LEAST_ESS = 0.1
 
@@ -162,8 +164,7 @@ class IDEM(Sampler):
             return {}
         if options.preconditioned:
             self._measure_levels(run, _N_MEASURED)
-        x, log_weights = self._reverse(self.average, run.share(options.n_refresh), run.generator)
-        u = self.target.reduced_potential(x).double()
+        x, log_weights, u = self._reverse(self.average, run.share(options.n_refresh), run.generator)
         if not options.reweight:
             self.buffer.append(x[u.isfinite()])
             return {"sample energy": float(u[u.isfinite()].mean()) if u.isfinite().any() else float("nan")}
@@ -233,36 +234,45 @@ class IDEM(Sampler):
         """Reverse process with the levels of an outer loop or of samples: x, log-weights."""
         options = self.settings
         n_levels = n_levels or options.n_refresh_levels
-        prior_scale = (self.width**2 + options.s_max**2) ** 0.5
-        if not options.preconditioned:
-            times = torch.linspace(0, 1, n_levels, dtype=torch.float64)
-            spreads = options.noise_scale * reverse_spreads(self.schedule, times, torch.zeros(2, dtype=torch.float64))
-            if weighted:
-                spreads, n_noiseless = spreads / options.noise_scale, 0
-            else:
-                n_noiseless = options.n_noiseless
-            return path_samples(
-                self.target, self._score(model), self.schedule, n, times, generator,
-                spreads=spreads, prior_scale=prior_scale, n_noiseless=n_noiseless,
-            )  # fmt: skip
-        times = place_levels(self.tables, n_levels)
-        spreads = reverse_spreads(self.schedule, times, self.tables.size)
-        score = self._score(model)
+        if options.preconditioned:
+            times, size = place_levels(self.tables, n_levels), self.tables.size
+        else:
+            times, size = torch.linspace(0, 1, n_levels, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        spreads = reverse_spreads(self.schedule, times, size)
+        changes = {} if weighted else {"n_noiseless": options.n_noiseless}
         return path_samples(
-            self.target, score, self.schedule, n, times, generator, spreads=spreads, prior_scale=prior_scale
+            self.target,
+            self._score(model),
+            self.schedule,
+            n,
+            times,
+            generator,
+            spreads=spreads if weighted else options.noise_scale * spreads,
+            prior_scale=self._prior_scale,
+            **changes,
         )
 
-    def _draw(self, n, weights, generator, options):
-        unknown = set(options) - {"n_levels", "n_steps", "n_probes"}
+    @property
+    def _prior_scale(self):
+        return (self.width**2 + self.settings.s_max**2) ** 0.5
+
+    def _draw(self, n, weights, generator, given):
+        options, unknown = self.settings, set(given) - {"n_levels", "n_steps", "n_probes"}
         if unknown:
             raise TypeError(f"unknown options {sorted(unknown)}; there are n_levels, n_steps and n_probes")
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":
-            n_levels = options.get("n_levels") or self.settings.n_levels // (1 if weights or not self.settings.reweight else 2)
+            by_default = options.n_levels if weights or not self.settings.reweight else options.n_levels // 2
+            n_levels = given.get("n_levels", by_default)
             return self._reverse(self.average, n, generator, n_levels, weighted=weights is not None)
-        score, scale = self._score(self.average), (self.width**2 + self.settings.s_max**2) ** 0.5
-        n_steps, n_probes = options.get("n_steps", 50), options.get("n_probes")
         return flow_samples(
-            self.target, score, self.schedule, n, n_steps, generator, prior_scale=scale, n_probes=n_probes
+            self.target,
+            self._score(self.average),
+            self.schedule,
+            n,
+            given.get("n_steps", _N_ODE),
+            generator,
+            prior_scale=self._prior_scale,
+            n_probes=given.get("n_probes"),
         )

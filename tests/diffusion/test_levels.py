@@ -73,7 +73,7 @@ def test_measured_levels_give_more_even_weights():
     times = place_levels(tables, 12)
     for steps, options in ((12, {"width": 3.0}), (times, {"spreads": reverse_spreads(SCHEDULE, times, tables.size)})):
         generator = torch.Generator().manual_seed(1)
-        _, log_w = path_samples(target, score, SCHEDULE, 20_000, steps, generator, prior_scale=5.8, **options)
+        _, log_w, _ = path_samples(target, score, SCHEDULE, 20_000, steps, generator, prior_scale=5.8, **options)
         scaled = (log_w - log_w.logsumexp(0)).exp() * len(log_w)
         assert abs(float(log_w.logsumexp(0)) - 9.903487552536127) < 4 * float(scaled.std()) / 20_000**0.5
         variances.append(float(scaled.var()))
@@ -86,5 +86,5 @@ def test_steps_without_noise_have_no_weights():
     def score(x, t):
         return target.noised_score(x, 1.0, SCHEDULE.sigma(t))
 
-    x, log_w = path_samples(target, score, SCHEDULE, 100, 20, torch.Generator().manual_seed(0), n_noiseless=3)
+    x, log_w, _ = path_samples(target, score, SCHEDULE, 100, 20, torch.Generator().manual_seed(0), n_noiseless=3)
     assert log_w.isnan().all() and x.isfinite().all()

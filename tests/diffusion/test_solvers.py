@@ -61,7 +61,7 @@ def effective_share(log_weights):
 def test_paths_of_a_gaussian_with_its_own_kernels_weigh_the_same(kind, shape):
     """With the exact score and the width of the target every reverse kernel is exact."""
     target, schedule = HarmonicCluster(), NoiseSchedule(0.05, 5.0, kind=kind, shape=shape)
-    x, log_weights = path_samples(
+    x, log_weights, _ = path_samples(
         target, exact_score(target, schedule), schedule, 100, 12, torch.Generator().manual_seed(0), width=target.tau
     )
     torch.testing.assert_close(log_weights, torch.full((100,), target.log_Z, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -77,7 +77,7 @@ def test_likelihood_of_a_gaussian_by_the_flow(kind):
     score, errors = exact_score(target, schedule), []
     for n_steps in (100, 200):
         generator = torch.Generator().manual_seed(1)
-        x, log_weights = flow_samples(target, score, schedule, 50, n_steps, generator, width=target.tau)
+        x, log_weights, _ = flow_samples(target, score, schedule, 50, n_steps, generator, width=target.tau)
         log_q = -x.square().sum((1, 2)) / (2 * variance) - self_log_z(3, 2, variance**0.5)
         errors.append((log_weights + target.reduced_potential(x) + log_q).abs().max().item())
     assert errors[1] < 8e-3 and 3 < errors[0] / errors[1] < 5
@@ -102,9 +102,9 @@ def test_log_z_of_gmm40_with_an_imperfect_score(way):
     target, schedule = gmm40(), NoiseSchedule(0.1, 60.0)
     score, generator = exact_score(target, schedule, 0.97), torch.Generator().manual_seed(3)
     if way == "path":
-        _, log_weights = path_samples(target, score, schedule, N, 200, generator, width=1.3, prior_scale=70.0)
+        _, log_weights, _ = path_samples(target, score, schedule, N, 200, generator, width=1.3, prior_scale=70.0)
     else:
-        _, log_weights = flow_samples(target, score, schedule, N, 100, generator, prior_scale=70.0)
+        _, log_weights, _ = flow_samples(target, score, schedule, N, 100, generator, prior_scale=70.0)
     value, error = log_mean_and_error(log_weights)
     assert error < 0.1 and abs(value) < 3 * error
     assert 0.02 < effective_share(log_weights) < 0.98
@@ -130,8 +130,8 @@ def test_log_z_of_mw32_with_an_imperfect_score(way):
     target, schedule = ManyWell(), NoiseSchedule(0.02, 10.0)
     score, generator = many_well_score(schedule, target), torch.Generator().manual_seed(4)
     if way == "path":
-        _, log_weights = path_samples(target, score, schedule, N, 400, generator, width=0.3, prior_scale=10.2)
+        _, log_weights, _ = path_samples(target, score, schedule, N, 400, generator, width=0.3, prior_scale=10.2)
     else:
-        _, log_weights = flow_samples(target, score, schedule, N // 4, 50, generator, prior_scale=10.2)
+        _, log_weights, _ = flow_samples(target, score, schedule, N // 4, 50, generator, prior_scale=10.2)
     value, error = log_mean_and_error(log_weights)
     assert error < 0.5 and abs(value - target.log_Z) < 3 * error
