@@ -10,6 +10,7 @@ from openmm_diffsampler.analysis import (
     plot_chain_diagnostics,
     plot_energy_histogram,
     plot_free_energy_surface,
+    plot_weights,
 )
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -109,3 +110,17 @@ def test_pyplot_stays_out(surface):
     before = "matplotlib.pyplot" in sys.modules
     plot_free_energy_surface(surface)
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_weights(tmp_path):
+    log_weights = torch.tensor([0.0, 1.0, -torch.inf, -2.0])
+    wt = WeightedTrajectory(torch.zeros(4, 2), log_weights, kind="importance")
+    figure = plot_weights(wt, tmp_path / "w.png", name="four")
+    assert (tmp_path / "w.png").read_bytes().startswith(PNG)
+    left, right = figure.axes
+    assert sum(bar.get_height() for bar in left.patches) == 3  # the sample without weight has no logarithm
+    heaviest = right.lines[0].get_ydata()
+    assert heaviest[0] == pytest.approx(100 * float(wt.weights.max())) and heaviest[-1] == pytest.approx(100)
+    chains = WeightedTrajectory(torch.zeros(4, 2), torch.zeros(4), kind="mcmc")
+    with pytest.raises(ValueError, match="'mcmc'"):
+        plot_weights(chains)

@@ -65,6 +65,51 @@ def test_densities_without_particles(tmp_path):
     assert len(WeightedTrajectory.load(tmp_path / "gmm40-run" / "trajectory.npz")) == 1000
 
 
+FEW = ["buffer_size=64", "batch_size=16", "n_refresh=8", "n_refresh_levels=5", "width=8", "n_layers=1", "n_levels=20"]
+TRAIN = ["train", "lj13", "--no-progress", *(word for setting in FEW for word in ("--setting", setting))]
+
+
+def test_train_and_sample(tmp_path):
+    trained = command(*TRAIN, "--steps", "50", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    names = {path.name for path in (tmp_path / "lj13-idem").iterdir()}
+    assert names == {"sampler.json", "model.safetensors", "metrics.csv", "tensorboard"}
+    again = command(*TRAIN, "--steps", "50", cwd=tmp_path)
+    assert again.returncode == 1 and "--overwrite" in again.stderr
+    sampled = command("sample", "lj13-idem", "-n", "20", "--no-progress", cwd=tmp_path)
+    assert sampled.returncode == 0, sampled.stderr
+    assert "log Z" in sampled.stdout and (tmp_path / "lj13-samples" / "weights.png").exists()
+    wt = WeightedTrajectory.load(tmp_path / "lj13-samples" / "trajectory.dcd")
+    assert len(wt) == 20 and wt.kind == "importance" and wt.trajectory.n_atoms == 13
+    refused = command("sample", "lj13-idem", "--no-progress", cwd=tmp_path)
+    assert refused.returncode == 1 and "--overwrite" in refused.stderr
+
+
+def test_train_interrupted_and_run_again(tmp_path):
+    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *TRAIN, "--steps", "400"]
+    interrupted = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "lj13-idem" / "metrics.csv").exists() and interrupted.poll() is None:
+        time.sleep(0.02)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate()
+    assert interrupted.returncode == 1 and "the same command goes on from there" in " ".join(errors.split())
+    again = command(*TRAIN, "--steps", "400", cwd=tmp_path)
+    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+
+
+def test_wrong_settings_are_one_line(tmp_path):
+    for words, message in (
+        (["--setting", "batch=3"], "no setting 'batch'"),
+        (["--setting", "batch_size"], "name=value"),
+        (["--method", "other"], "method is 'other'"),
+        (["--preset", "best"], "preset is 'best'"),
+    ):
+        result = command("train", "gmm40", *words, cwd=tmp_path)
+        assert result.returncode == 1 and message in " ".join(result.stderr.split()), result.stderr
+    result = command("sample", "mw32", cwd=tmp_path)
+    assert result.returncode == 1 and "no weights" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_errors_are_one_line(tmp_path):
     result = command("run", "alanin-dipeptide", cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr and "alanine-dipeptide" in result.stderr
