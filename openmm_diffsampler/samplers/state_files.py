@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 __all__ = ["DamagedFileError", "load_state", "save_state"]
 
@@ -31,8 +31,9 @@ def save_state(path, state):
     tensors, numbers = {}, {}
     _flatten(state, (), tensors, numbers)
     unfinished = path.with_suffix(".unfinished")
-    save_file(tensors, unfinished, {"numbers": json.dumps(numbers)})
-    with open(unfinished, "rb") as file:
+    with open(unfinished, "wb") as file:
+        file.write(save(tensors, {"numbers": json.dumps(numbers)}))
+        file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
 
