@@ -1,9 +1,9 @@
 """How many reverse steps, where, and with how much noise: effective sample size of path weights on trained samplers.
 
 Rows differ in how the levels of noise are placed, columns in their number. ``even``: even in ln σ, as published;
-``linear``: even in σ; ``measured``: where the posterior is least round (`diffusion.place_levels`). The noise of a step is
-``full``, the variance of the noising step as published, or ``measured``, that of the isotropic Gaussian nearest to the
-posterior (`diffusion.reverse_spreads`). The score is the same in all.
+``linear``: even in σ; ``measured``: where the posterior is least round (`diffusion.place_levels`). The noise of a step
+is ``full``, the variance of the noising step as published, or ``measured``, that of the isotropic Gaussian nearest to
+the posterior (`diffusion.reverse_spreads`). The score is the same in all.
 """
 
 import argparse

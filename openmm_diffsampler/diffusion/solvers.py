@@ -129,13 +129,19 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     for t, following in pairwise(times):
         h = following - t
         if n_probes is not None:  # new ones each step, so that their errors average out
-            probes = torch.stack([target.normal(n, generator) for _ in range(n_probes)])
+            probes = torch.stack([_on_sphere(target, target.normal(n, generator)) for _ in range(n_probes)])
         velocity, divergence = flow(x, t, probes)
         end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)
         log_q = log_q - h / 2 * (divergence + end_divergence).double()
     u = target.reduced_potential(x).double()
     return SolverSamples(x, -u - log_q, u)
+
+
+def _on_sphere(target, probe):
+    """The probe with |z|² = D, which finds the divergence of anything isotropic without error."""
+    square = probe.flatten(1).square().sum(1).reshape(-1, *(1 for _ in target.event_shape))
+    return probe * (target.n_degrees_of_freedom / square).sqrt()
 
 
 def _score_and_divergence(target, score, x, t, probes):
