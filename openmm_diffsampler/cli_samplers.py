@@ -58,6 +58,7 @@ def train(
         fail(error)
     if not sampler.is_first_process:
         return
+    sampler.record["command"] = _command(system, method, preset, steps, setting or [], seed, precision)
     sampler.save(folder)
     shutil.rmtree(checkpoint, ignore_errors=True)
     record = sampler.record
@@ -66,6 +67,14 @@ def train(
         highlight=False,
     )
     console.print(f"\nSample with it:\n\n    openmm-diffsampler sample {folder}", highlight=False, soft_wrap=True)
+
+
+def _command(system, method, preset, steps, settings, seed, precision):
+    """What to type for the same training."""
+    words = [f"openmm-diffsampler train {system} --method {method} --preset {preset} --seed {seed}"]
+    words += [f"--precision {precision}"] if precision != "auto" else []
+    words += [f"--steps {steps}"] if steps is not None else []
+    return " ".join(words + [f"--setting {setting}" for setting in settings])
 
 
 def _settings(pairs):
