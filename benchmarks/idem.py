@@ -81,13 +81,16 @@ def show_modes(target, raw, weighted):
 
 def show_distances(target, raw, weighted, exact, counts):
     """Distances to the reference with their floors, raw and reweighted, and published ones."""
-    u_exact = target.reduced_potential(exact)
+    u_exact, shuffle = target.reduced_potential(exact), torch.Generator().manual_seed(0)
     resampled = weighted.resample(len(weighted), seed=0)
     row("distance", "raw", "reweighted", "floor", *PUBLISHED[target.name])
     row(*["---"] * (4 + len(PUBLISHED[target.name])))
     for n in counts:
         floor = bootstrap_floor(symmetric_wasserstein, exact, n, n_repeats=3, n_reference=n).mean
-        found = [symmetric_wasserstein(wt.x[torch.randperm(len(wt))], exact, n=n) for wt in (raw, resampled)]
+        found = [
+            symmetric_wasserstein(wt.x[torch.randperm(len(wt), generator=shuffle)], exact, n=n)
+            for wt in (raw, resampled)
+        ]
         published = [figures.get("W2", "") if n == counts[-1] else "" for figures in PUBLISHED[target.name].values()]
         row(f"symmetry-aware W2, {n:,}", *(f"{v:.3f} ({v / floor:.3f} ×)" for v in found), f"{floor:.3f}", *published)
     half = len(exact) // 2

@@ -42,9 +42,11 @@ def train(
         target = load_system(system).target()
         folder = output or Path(f"{target.name}-{method}")
         checkpoint = folder / "checkpoint"
-        if overwrite:
+        finished = (folder / "sampler.json").exists()
+        if finished and overwrite:  # forgotten at once, so that this training, interrupted, goes on
             shutil.rmtree(checkpoint, ignore_errors=True)
-        elif (folder / "sampler.json").exists() and not checkpoint.exists():
+            (folder / "sampler.json").unlink()
+        elif finished:
             raise FileExistsError(f"{folder} holds a finished sampler; choose another --output, or pass --overwrite")
         sampler = METHODS[method](target, preset, seed=seed, **_settings(setting or []))
         console.print(f"{target.name}: {describe_target(target)}", highlight=False, soft_wrap=True)
@@ -53,7 +55,7 @@ def train(
         options = {"checkpoint_every": checkpoint_every, "metrics": folder, "progress": progress}
         sampler.fit(steps, checkpoint=checkpoint, precision=precision, **options)
     except KeyboardInterrupt as interrupt:
-        fail(f"{interrupt}; the same command goes on from there")
+        fail(f"{interrupt}; the same command goes on from there" if checkpoint.exists() else "interrupted")
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         fail(error)
     if not sampler.is_first_process:
@@ -130,5 +132,8 @@ def sample(
     if kind is not None:
         settings["log Z"] = f"{wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}"
         console.print(f"log Z {settings['log Z']}", highlight=False)
-    written = write_results(wt, folder, name=name, settings=settings)
+    try:
+        written = write_results(wt, folder, name=name, settings=settings)
+    except (ValueError, TypeError, OSError) as error:
+        fail(error)
     print_results(wt, [], written)

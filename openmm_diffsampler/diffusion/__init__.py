@@ -3,16 +3,18 @@
 from .levels import LevelTables, measure_levels, place_levels, reverse_spreads
 from .schedules import NoiseSchedule
 from .scores import PosteriorDraws, estimate_score, mixing_weight, posterior_draws, posterior_score
-from .solvers import flow_samples, path_samples
+from .solvers import SolverSamples, flow_samples, path_log_weights, path_samples
 
 __all__ = [
     "LevelTables",
     "NoiseSchedule",
     "PosteriorDraws",
+    "SolverSamples",
     "estimate_score",
     "flow_samples",
     "measure_levels",
     "mixing_weight",
+    "path_log_weights",
     "path_samples",
     "place_levels",
     "posterior_draws",

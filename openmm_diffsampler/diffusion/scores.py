@@ -138,7 +138,8 @@ def _draws(target, x_t, alpha, sigma, n_samples, generator, x_0, spots):
     weights = torch.where(hopeless[:, None], 0.0, log_weights.softmax(1)).to(x_t.dtype)
     by_draw = weights.reshape(n, n_samples, *(1 for _ in shape))
     arm = torch.where(by_draw > 0, alpha * x - x_t.unsqueeze(1), 0.0)
-    pick = (weights.cumsum(1) < spots * weights.sum(1, keepdim=True)).sum(1)
+    cumulated = weights.double().cumsum(1)
+    pick = (cumulated <= spots * cumulated[:, -1:]).sum(1).clamp(max=n_samples - 1)
     return (
         (by_draw * score).sum(1) / alpha.squeeze(1),
         (by_draw * arm).sum(1) / sigma.squeeze(1) ** 2,

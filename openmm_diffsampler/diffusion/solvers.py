@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["SolverSamples", "flow_samples", "path_samples"]
+__all__ = ["SolverSamples", "flow_samples", "path_log_weights", "path_samples"]
 
 
 class SolverSamples(NamedTuple):
@@ -50,28 +50,71 @@ def path_samples(
     Returns:
         :class:`SolverSamples`.
     """
-    times = torch.linspace(0, 1, n_steps, dtype=torch.float64) if isinstance(n_steps, int) else n_steps
-    alpha, sigma = ([first, *level(times).tolist()] for first, level in ((1.0, schedule.alpha), (0.0, schedule.sigma)))
-    start_scale = prior_scale or _prior_scale(alpha[-1], sigma[-1], width)
+    steps = _Steps(schedule, n_steps, width, spreads, prior_scale, n_noiseless)
     noise = target.normal(n, generator)
-    x, log_weights = start_scale * noise, -_log_normal(target, noise, start_scale)
-    for k in range(len(times), 0, -1):
-        a = alpha[k] / alpha[k - 1]
-        v = sigma[k] ** 2 - (a * sigma[k - 1]) ** 2
-        if k <= n_noiseless:
-            spread = 0.0
-        elif spreads is not None:
-            spread = float(spreads[k - 1])
-        else:
-            spread = _reverse_variance(v, a, alpha[k - 1 : k + 1], sigma[k - 1 : k + 1], width) ** 0.5
-        s = target.project(score(x, times[k - 1].expand(n)))
+    x, log_weights = steps.prior_scale * noise, -_log_normal(target, noise, steps.prior_scale)
+    for k in reversed(range(len(steps.times))):
         noise = target.normal(n, generator)
-        before = (x + v * s) / a + spread * noise
-        log_weights += _log_normal(target, (x - a * before) / v**0.5, v**0.5)
-        log_weights -= _log_normal(target, noise, spread) if spread else math.nan
+        mean = steps.reverse_mean(target, score, x, k)
+        before = mean + steps.spreads[k] * noise
+        log_weights = log_weights + steps.log_noising(target, before, x, k)
+        log_weights = log_weights - (_log_normal(target, noise, steps.spreads[k]) if steps.spreads[k] else math.nan)
         x = before
     u = target.reduced_potential(x).double()
     return SolverSamples(x, log_weights.double() - u, u)
+
+
+def path_log_weights(
+    target, score, schedule, x_0, n_steps, generator, *, width=math.inf, spreads=None, prior_scale=None
+):
+    """The log-weights (n,) of :func:`path_samples` for paths that noising makes out of x_0 (n, *event_shape).
+
+    Where x_0 is in equilibrium, these are draws of the density of paths that is being sampled: an independence
+    Metropolis step between them and the paths of :func:`path_samples` leaves that density invariant.
+
+    Arguments:
+        target, score, schedule, n_steps, generator, width, spreads, prior_scale: as for :func:`path_samples`.
+        x_0: configurations.
+    """
+    steps = _Steps(schedule, n_steps, width, spreads, prior_scale, 0)
+    x, log_weights = x_0, -target.reduced_potential(x_0).double()
+    for k in range(len(steps.times)):
+        after = steps.a[k] * x + steps.v[k] ** 0.5 * target.normal(len(x), generator)
+        standardised = (x - steps.reverse_mean(target, score, after, k)) / steps.spreads[k]
+        log_weights = log_weights + steps.log_noising(target, x, after, k)
+        log_weights = log_weights - _log_normal(target, standardised, steps.spreads[k])
+        x = after
+    return log_weights - _log_normal(target, x / steps.prior_scale, steps.prior_scale)
+
+
+class _Steps:
+    """The kernels x → a x + √v ε of each level, and of the steps back."""
+
+    def __init__(self, schedule, n_steps, width, spreads, prior_scale, n_noiseless):
+        self.times = torch.linspace(0, 1, n_steps, dtype=torch.float64) if isinstance(n_steps, int) else n_steps
+        alpha = [1.0, *schedule.alpha(self.times).tolist()]
+        sigma = [0.0, *schedule.sigma(self.times).tolist()]
+        self.prior_scale = prior_scale or _prior_scale(alpha[-1], sigma[-1], width)
+        levels = range(1, len(alpha))
+        self.a = [alpha[k] / alpha[k - 1] for k in levels]
+        self.v = [sigma[k] ** 2 - (self.a[k - 1] * sigma[k - 1]) ** 2 for k in levels]
+        if spreads is None:
+            spreads = [
+                _reverse_variance(self.v[k - 1], self.a[k - 1], alpha[k - 1 : k + 1], sigma[k - 1 : k + 1], width)
+                ** 0.5
+                for k in levels
+            ]
+        self.spreads = [0.0 if k < n_noiseless else float(spread) for k, spread in enumerate(spreads)]
+
+    def reverse_mean(self, target, score, x, k):
+        """(x + v s(x))/a at level k."""
+        s = target.project(score(x, self.times[k].to(x.device, x.dtype).expand(len(x))))
+        return (x + self.v[k] * s) / self.a[k]
+
+    def log_noising(self, target, before, after, k):
+        """log N(after; a before, v), (n,)."""
+        scale = self.v[k] ** 0.5
+        return _log_normal(target, (after - self.a[k] * before) / scale, scale)
 
 
 def _prior_scale(alpha, sigma, width):
@@ -119,7 +162,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     noise = target.normal(n, generator)
     x, log_q = start_scale * noise, _log_normal(target, noise, start_scale).double()
     probes = None
-    times = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
+    times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
 
     def flow(x, t, probes):
         velocity, divergence = _score_and_divergence(target, score, x, t, probes)

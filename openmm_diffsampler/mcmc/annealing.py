@@ -83,6 +83,7 @@ def annealed_chains(
             state = _moved(target, state, step, n_leapfrog, generator, beta, scale)
     for _ in range(n_final):
         state = _moved(target, state, step, n_leapfrog, generator, 1.0, scale)
+    step.freeze()
     return AnnealedChains(state, log_Z, step.value, n_levels)
 
 

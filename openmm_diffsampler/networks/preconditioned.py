@@ -47,7 +47,7 @@ class PreconditionedScore(torch.nn.Module):
 
 def interpolate(tables, t):
     """Rows of `tables` (n_tables, n_grid), even from t = 0 to 1, at t (n,): (n_tables, n)."""
-    last = tables.shape[1] - 1
+    tables, last = tables.to(t.device), tables.shape[1] - 1
     position = t.to(tables.dtype).clamp(0, 1) * last
     left = position.long().clamp(max=last - 1)
     part = position - left

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -136,10 +137,15 @@ class Sampler(ABC):
             The sampler.
 
         Raises:
-            ValueError: no steps, a checkpoint of another run or a damaged one.
+            ValueError: a sampler that is trained already, no steps, a checkpoint of another run or a damaged one.
             TrainingDivergedError: the loss is not finite any more or a thousand times what it was.
             KeyboardInterrupt: after an interrupt, with the checkpoint written.
         """
+        if self.record["n_steps"]:
+            raise ValueError(
+                f"the sampler has been trained for {self.record['n_steps']} steps; make a new one, and give it the "
+                "checkpoint of an interrupted run to go on"
+            )
         n_steps = self.settings.n_steps if n_steps is None else n_steps
         if n_steps < 1:
             raise ValueError(f"n_steps is {n_steps}; it must be at least 1")
@@ -165,7 +171,7 @@ class Sampler(ABC):
 
         Raises:
             ValueError: fewer than one sample, unknown weights.
-            RuntimeError: samples without a finite energy only.
+            RuntimeError: no sample has a finite energy; some ran off, and weights is None.
         """
         if weights not in _WEIGHTS:
             raise ValueError(f"weights is {weights!r}; supported are {', '.join(map(repr, _WEIGHTS))}")
@@ -180,8 +186,12 @@ class Sampler(ABC):
                 parts.append(self._draw(min(batch_size, n - start), weights, generator, options))
                 advance(len(parts[-1].x))
         x, log_weights, u = (torch.cat(values) for values in zip(*parts, strict=True))
-        # A sample in an overlap has no weight; one that ran off would have NaN.
-        log_weights = torch.where(u.isfinite(), log_weights, -torch.inf) if weights else torch.zeros_like(u)
+        ran_off = ~x.flatten(1).isfinite().all(1)
+        if weights is None and ran_off.any():
+            raise RuntimeError(f"{int(ran_off.sum())} of {n} samples of {self.target.name} ran off; ask for weights")
+        x[ran_off] = 0.0  # a place to be; the weight is zero
+        valid = u.isfinite() & ~ran_off & ~log_weights.isnan()
+        log_weights = torch.where(valid, log_weights, -torch.inf) if weights else torch.zeros_like(u)
         if not log_weights.gt(-torch.inf).any():
             raise RuntimeError(f"none of {n} samples of {self.target.name} has a weight; the sampler needs training")
         return WeightedTrajectory(
@@ -190,8 +200,8 @@ class Sampler(ABC):
             kind="importance",
             topology=self.target.topology,
             temperature=self.target.temperature,
-            reduced_potential=u.cpu(),
-            log_q=(-u - log_weights).cpu() if weights == "ode" else None,
+            reduced_potential=torch.where(ran_off, torch.inf, u).cpu(),
+            log_q=torch.where(valid, -u - log_weights, -torch.inf).cpu() if weights == "ode" else None,
         )
 
     def save(self, folder):
@@ -209,7 +219,9 @@ class Sampler(ABC):
             "target": self.target.identity(),
             "training": self.record,
         }
-        (folder / "sampler.json").write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+        unfinished = folder / "sampler.unfinished"
+        unfinished.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, folder / "sampler.json")
 
     @classmethod
     def load(cls, folder, target=None):
@@ -230,18 +242,18 @@ class Sampler(ABC):
         recorded = saved["target"]
         target = load_system(recorded["name"]).target() if target is None else target
         ours = target.identity()
-        shared = [k for k in ("event shape", "system", "temperature") if k in recorded and k in ours]
+        shared = [k for k in ("event shape", "density", "system", "temperature") if k in recorded and k in ours]
         differing = [k for k in shared if recorded[k] != ours[k]]
         if differing:
             raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
-        sampler = cls(target, saved["preset"], seed=saved["seed"], **saved["settings"])
         state = load_state(folder / "model.safetensors")
         try:
+            sampler = cls(target, saved["preset"], seed=saved["seed"], **saved["settings"])
             for module in (sampler.model, sampler.average):
                 module.load_state_dict(state["model"])
-        except (RuntimeError, KeyError) as error:
-            raise ValueError(f"{folder} holds weights that do not fit its settings: {error}") from None
-        sampler._load_sampling_state(state.get("sampling", {}))
+            sampler._load_sampling_state(state["sampling"])
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} holds settings or weights that this version cannot use: {error}") from None
         sampler.record = saved["training"]
         return sampler
 

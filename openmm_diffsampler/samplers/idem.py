@@ -1,5 +1,7 @@
 """Iterated denoising energy matching: a diffusion sampler trained on scores that energies alone give."""
 
+import math
+
 import torch
 
 from openmm_diffsampler.diffusion import (
@@ -7,10 +9,12 @@ from openmm_diffsampler.diffusion import (
     NoiseSchedule,
     flow_samples,
     measure_levels,
+    path_log_weights,
     path_samples,
     place_levels,
     reverse_spreads,
 )
+from openmm_diffsampler.mcmc.metropolis import metropolis
 from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
 
 from .base import Sampler
@@ -27,8 +31,6 @@ _N_GRID = 33
 _N_MEASURED, _N_FINAL = 256, 2048
 #: Steps of the probability flow.
 _N_ODE = 50
-#: Samples that are reweighted into the buffer need an effective sample size of at least this share.
-_LEAST_ESS = 0.1
 
 
 class IDEM(Sampler):
@@ -44,7 +46,7 @@ class IDEM(Sampler):
 
     - The buffer starts with :func:`~openmm_diffsampler.mcmc.annealing.annealed_chains` and stays in equilibrium: every
       training step is a diffusive Gibbs step x → x_t → x' of the configurations that it uses, and samples of the
-      network enter by their weights.
+      network enter by a Metropolis step between paths.
     - The estimate at x_t averages over the posterior draws of that step, the clean configuration included, which is
       exact in expectation at equilibrium for any number of draws; both identities are mixed with the weight that has
       the least variance at that level.
@@ -78,10 +80,11 @@ class IDEM(Sampler):
     method = "idem"
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
-        if target.topology is not None and target.topology.n_bonds:
+        atoms = [] if target.topology is None else list(target.topology.atoms)
+        if atoms and (target.topology.n_bonds or len({atom.element for atom in atoms}) > 1):
             raise TypeError(
-                f"{target.name} has bonds; iDEM learns from Cartesian coordinates of particles that are all alike. "
-                "Sample a molecule with DiffusiveGibbs"
+                f"{target.name} has bonds or different elements; iDEM learns from Cartesian coordinates of particles "
+                "that are all alike. Sample a molecule with DiffusiveGibbs"
             )
         super().__init__(target, preset, seed=seed, **settings)
         options = self.settings
@@ -111,7 +114,7 @@ class IDEM(Sampler):
             x, step_size = initial_configurations(self.target, size, options.s_max, run.generator)
         else:
             self.width = 0.0
-            x, step_size = self._reverse(self.average, options.n_refresh, run.generator)[0], None
+            x, step_size = self._initial_samples(run), None
         self.buffer = ReplayBuffer(x, size)
         self.targets = ScoreTargets(self.target, options, step_size)
         self.density = LevelDensity(adaptive=options.adaptive_levels)
@@ -120,10 +123,15 @@ class IDEM(Sampler):
         if options.preconditioned or options.mixing == "optimal":
             self._measure_sizes(run)
 
+    def _initial_samples(self, run):
+        n = run.share(self.settings.n_refresh)
+        return self._reverse(self.average, n, run.generator, self.settings.n_refresh_levels, False).x
+
     def _measure_sizes(self, run):
         """Mixing weights of the targets, and the tables of the preconditioning, from the buffer."""
         sigmas = self.schedule.sigma(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
-        sizes = self.targets.measure(self.buffer.x[:_N_FINAL], sigmas, self.width, run.generator)
+        rows = self.buffer.draw(min(_N_FINAL, len(self.buffer)), run.generator)
+        sizes = self.targets.measure(self.buffer.x[rows], sigmas.to(self.buffer.x), self.width, run.generator)
         self.targets.mixing, self.targets.importance = (
             run.agree(table) for table in (self.targets.mixing, self.targets.importance)
         )
@@ -137,22 +145,23 @@ class IDEM(Sampler):
         options, target, generator = self.settings, self.target, run.generator
         rows = self.buffer.draw(run.share(options.batch_size), generator)
         t, importance = self.density.draw(len(rows), generator)
-        sigma = self.schedule.sigma(t)
         x_0 = self.buffer.x[rows]
+        t = t.to(x_0.dtype)
+        sigma = self.schedule.sigma(t)
         x_t = x_0 + self._per_row(sigma) * target.normal(len(rows), generator)
         wanted, x_new, metrics = self.targets(x_0, x_t, sigma, t, generator)
         if x_new is not None:
             self.buffer.replace(rows, x_new)
         got = run.model(x_t.float(), t.float())
         error = (got - wanted.float()).square().flatten(1).sum(1) / target.n_degrees_of_freedom
-        by_row = error * self._weighting(sigma).float()
+        by_row = error * self._weighting(t, sigma).float()
         self.density.learn(t, by_row.detach())
         return (by_row * importance.float()).mean(), metrics
 
-    def _weighting(self, sigma):
+    def _weighting(self, t, sigma):
         kind, unit = self.settings.weighting, self.settings.unit
         if kind == "likelihood":
-            return sigma**2
+            return 0.5 * self.schedule.diffusion_squared(t) / math.log(self.settings.s_max / self.settings.s_min)
         return unit**2 * ((sigma / unit) ** 2 + 1e-3 if kind == "published" else torch.ones_like(sigma))
 
     def _per_row(self, values):
@@ -164,16 +173,35 @@ class IDEM(Sampler):
             return {}
         if options.preconditioned:
             self._measure_levels(run, _N_MEASURED)
-        x, log_weights, u = self._reverse(self.average, run.share(options.n_refresh), run.generator)
+        n = run.share(options.n_refresh)
+        x, log_weights, u = self._reverse(self.average, n, run.generator, options.n_refresh_levels, options.reweight)
+        finite = u.isfinite() & x.flatten(1).isfinite().all(1)
+        metrics = {"sample energy": float(u[finite].mean()) if finite.any() else math.nan}
         if not options.reweight:
-            self.buffer.append(x[u.isfinite()])
-            return {"sample energy": float(u[u.isfinite()].mean()) if u.isfinite().any() else float("nan")}
-        weights = log_weights.nan_to_num(-torch.inf).softmax(0).nan_to_num(0.0)
-        size = float(1 / weights.square().sum().clamp(min=1e-12)) / len(x)
-        if size >= _LEAST_ESS:
-            chosen = weights.multinomial(len(x), replacement=True, generator=run.generator)
-            self.buffer.replace(self.buffer.draw(len(x), run.generator), x[chosen])
-        return {"path ESS": size, "sample energy": float(u[u.isfinite()].mean())}
+            self.buffer.append(x[finite])
+            return metrics
+        log_weights = torch.where(finite & log_weights.isfinite(), log_weights, -torch.inf)
+        metrics["path ESS"] = 0.0
+        if log_weights.gt(-torch.inf).any():
+            metrics["path ESS"] = float(1 / log_weights.softmax(0).square().sum()) / n
+        metrics["swaps"] = self._swap(x, log_weights, run.generator)
+        return metrics
+
+    @torch.no_grad()
+    def _swap(self, x, log_weights, generator):
+        """Metropolis step between configurations of the buffer and samples of the network: both as paths.
+
+        It leaves the buffer in equilibrium whatever the samples are. Returns the share that was accepted.
+        """
+        rows = self.buffer.draw(min(len(x), len(self.buffer)), generator)
+        x, log_weights = x[: len(rows)], log_weights[: len(rows)]
+        steps, options = self._steps(self.settings.n_refresh_levels)
+        present = path_log_weights(
+            self.target, self._score(self.average), self.schedule, self.buffer.x[rows], steps, generator, **options
+        )
+        accepted, _ = metropolis(log_weights - present, generator)
+        self.buffer.replace(rows[accepted], x[accepted])
+        return float(accepted.double().mean())
 
     def _measure_levels(self, run, n):
         """Tables of the reverse process, from the buffer and the averaged weights."""
@@ -203,6 +231,7 @@ class IDEM(Sampler):
     def _training_state(self):
         return {
             "buffer": self.buffer.x,
+            "size": self.buffer.size,
             "width": self.width,
             "tables": self.tables._asdict(),
             "targets": self.targets.state_dict(),
@@ -211,7 +240,7 @@ class IDEM(Sampler):
 
     def _load_training_state(self, state):
         device = self.target.device
-        self.buffer = ReplayBuffer(state["buffer"].to(device), self.settings.buffer_size)
+        self.buffer = ReplayBuffer(state["buffer"].to(device), state["size"])
         self.targets = ScoreTargets(self.target, self.settings, None)
         self.targets.load_state_dict(state["targets"])
         self.density = LevelDensity(adaptive=self.settings.adaptive_levels)
@@ -229,43 +258,39 @@ class IDEM(Sampler):
     def _score(self, model):
         return lambda x, t: model(x.float(), t.float()).to(x.dtype)
 
-    @torch.no_grad()
-    def _reverse(self, model, n, generator, n_levels=None, weighted=False):
-        """Reverse process with the levels of an outer loop or of samples: x, log-weights."""
-        options = self.settings
-        n_levels = n_levels or options.n_refresh_levels
-        if options.preconditioned:
+    def _steps(self, n_levels):
+        """Times of the levels, and the options of the solvers that belong to them."""
+        if self.settings.preconditioned:
             times, size = place_levels(self.tables, n_levels), self.tables.size
         else:
             times, size = torch.linspace(0, 1, n_levels, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-        spreads = reverse_spreads(self.schedule, times, size)
-        changes = {} if weighted else {"n_noiseless": options.n_noiseless}
-        return path_samples(
-            self.target,
-            self._score(model),
-            self.schedule,
-            n,
-            times,
-            generator,
-            spreads=spreads if weighted else options.noise_scale * spreads,
-            prior_scale=self._prior_scale,
-            **changes,
-        )
+        return times, {"spreads": reverse_spreads(self.schedule, times, size), "prior_scale": self._prior_scale}
+
+    @torch.no_grad()
+    def _reverse(self, model, n, generator, n_levels, weighted):
+        """Samples of the reverse process; those without weights with the noise scales of the settings."""
+        times, options = self._steps(n_levels)
+        if not weighted:
+            options["spreads"] = self.settings.noise_scale * options["spreads"]
+            options["n_noiseless"] = self.settings.n_noiseless
+        return path_samples(self.target, self._score(model), self.schedule, n, times, generator, **options)
 
     @property
     def _prior_scale(self):
         return (self.width**2 + self.settings.s_max**2) ** 0.5
 
     def _draw(self, n, weights, generator, given):
-        options, unknown = self.settings, set(given) - {"n_levels", "n_steps", "n_probes"}
-        if unknown:
-            raise TypeError(f"unknown options {sorted(unknown)}; there are n_levels, n_steps and n_probes")
+        known = {"n_steps", "n_probes"} if weights == "ode" else {"n_levels"}
+        if set(given) - known:
+            raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":
-            by_default = options.n_levels if weights or not self.settings.reweight else options.n_levels // 2
+            by_default = self.settings.n_levels
+            if weights is None and self.settings.reweight:
+                by_default = max(2, by_default // 2)
             n_levels = given.get("n_levels", by_default)
-            return self._reverse(self.average, n, generator, n_levels, weighted=weights is not None)
+            return self._reverse(self.average, n, generator, n_levels, weights is not None)
         return flow_samples(
             self.target,
             self._score(self.average),

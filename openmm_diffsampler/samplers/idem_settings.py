@@ -41,7 +41,8 @@ class IDEMSettings:
         refresh_every: steps of an inner loop; after it the network's samples go into the buffer.
         n_refresh: samples of an outer loop.
         n_refresh_levels: reverse steps of these.
-        reweight: resample them by their weights, and leave them out if their effective sample size is below a tenth.
+        reweight: let them in by a Metropolis step between their paths and paths that noising makes of the buffer, which
+            leaves the buffer in equilibrium; False appends them as they are, as published.
         n_levels: reverse steps of samples with weights; those without take half as many.
         noise_scale: of the reverse steps of unweighted samples.
         n_noiseless: their last steps that add no noise.

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from pathlib import Path
 
 __all__ = ["MetricsLog"]
@@ -52,10 +53,12 @@ class MetricsLog:
 
     def _write(self):
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(self.path, "w", newline="") as file:
+        unfinished = self.path.with_suffix(".unfinished")
+        with open(unfinished, "w", newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
+        os.replace(unfinished, self.path)
 
     def state_dict(self):
         """What a stretch has gathered that is not complete."""

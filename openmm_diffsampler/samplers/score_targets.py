@@ -51,7 +51,7 @@ class ScoreTargets:
 
     def __call__(self, x_0, x_t, sigma, t, generator):
         """Estimates (n, *event_shape), new configurations or None, metrics."""
-        c, importance = interpolate(torch.stack([self.mixing, self.importance]), t)
+        c, importance = interpolate(torch.stack([self.mixing, self.importance]), t).to(x_t.dtype)
         by_target, by_noise, x_new, metrics = self._draws(x_0, x_t, sigma, importance, generator)
         c = self._per_row(c)
         estimate = by_noise + c * (by_target - by_noise)
@@ -98,7 +98,7 @@ class ScoreTargets:
         mixing, importance, sizes = [], [], []
         for sigma in sigmas:
             x_t = x_0 + sigma * self.target.normal(len(x_0), generator)
-            every, one = sigma.expand(len(x_0)), torch.ones(len(x_0), dtype=sigma.dtype)
+            every, one = sigma.expand(len(x_0)), torch.ones_like(x_0.flatten(1)[:, 0])
             importance.append(1.0)
             if self.settings.n_draws > 1:
                 few = slice(0, _N_EFFECTIVE)

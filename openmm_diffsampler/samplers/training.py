@@ -74,31 +74,35 @@ class Training:
 
     def run(self, checkpoint, checkpoint_every, metrics, metrics_every, progress):
         """Train, and leave the record in the sampler; see :meth:`Sampler.fit`."""
+        start = time.perf_counter()
         store = None if checkpoint is None else _Checkpoints(checkpoint, self)
         partial = None if store is None else store.load()
-        if self.step == 0:
-            self.sampler._prepare(self)
-        log = None
-        if self.rank == 0:
-            log = MetricsLog(metrics if metrics is not None else checkpoint, metrics_every, self.step)
-            log.load_state_dict(partial or {})
-        start, before = time.perf_counter(), self.seconds
-        shown = progress and self.rank == 0
-        bar = training_progress(self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, shown)
-        with bar as advance, _interrupts() as interrupted, torch.enable_grad():
-            while self.step < self.n_steps:
-                values = self._one_step()
-                self.seconds = before + time.perf_counter() - start
-                row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
-                self._check(row, store)
-                advance(self.step, values)
-                stop = self._anywhere(bool(interrupted))
-                if store is not None and (self.step % checkpoint_every == 0 or self.step == self.n_steps or stop):
-                    store.save({} if log is None else log.state_dict())
-                if stop:
-                    where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"
-                    raise KeyboardInterrupt(f"stopped after {self.step} of {self.n_steps} steps{where}")
-        self.sampler._finish(self)
+        before = self.seconds
+        with _interrupts() as interrupted:
+            if self.step == 0:
+                self.sampler._prepare(self)
+            log = None
+            if self.rank == 0:
+                log = MetricsLog(metrics if metrics is not None else checkpoint, metrics_every, self.step)
+                log.load_state_dict(partial or {})
+            shown = progress and self.rank == 0
+            bar = training_progress(
+                self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, shown
+            )
+            with bar as advance, torch.enable_grad():
+                while self.step < self.n_steps:
+                    values = self._one_step()
+                    self.seconds = before + time.perf_counter() - start
+                    row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
+                    self._check(row, store)
+                    advance(self.step, values)
+                    stop = self._anywhere(bool(interrupted))
+                    if store is not None and (self.step % checkpoint_every == 0 or self.step == self.n_steps or stop):
+                        store.save({} if log is None else log.state_dict())
+                    if stop:
+                        where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"
+                        raise KeyboardInterrupt(f"stopped after {self.step} of {self.n_steps} steps{where}")
+            self.sampler._finish(self)
         if log is not None:
             log.close()
         self._leave_record(before + time.perf_counter() - start)
@@ -106,7 +110,9 @@ class Training:
     def _leave_record(self, seconds):
         evaluations = self.n_evaluations
         if self.n_processes > 1:
-            evaluations = int(self.fabric.all_reduce(torch.tensor(float(evaluations)), reduce_op="sum"))
+            evaluations = int(
+                self.fabric.all_reduce(torch.tensor(float(evaluations), dtype=torch.float64), reduce_op="sum")
+            )
         self.sampler.record = {
             "n_steps": self.step,
             "n_evaluations": evaluations,
@@ -136,6 +142,7 @@ class Training:
         values = {"loss": float(loss.detach()), "gradient norm": float(norm)} | metrics
         self._is_finite = math.isfinite(values["loss"]) and math.isfinite(values["gradient norm"])
         if not self._is_finite:
+            self.step += 1
             return values  # the weights stay as they are, and the check reports
         self.optimizer.step()
         self.step += 1
@@ -238,6 +245,7 @@ class _Checkpoints:
             "seed": sampler.seed,
             "steps": training.n_steps,
             "processes": training.n_processes,
+            "precision": type(training.fabric._precision).__name__ + str(training.fabric._precision.precision),
         }
         self.run = json.loads(json.dumps(run))
 
@@ -282,5 +290,7 @@ class _Checkpoints:
         state = {"run": json.dumps(self.run), "training": self.training.state(), "metrics": metrics}
         save_state(self._file(self.training.step, self.training.rank), state)
         self.training.fabric.barrier()
-        for step in self._steps()[:-_KEPT]:
-            self._file(step, self.training.rank).unlink(missing_ok=True)
+        # Only files of its own, so that no process waits for or trips over another.
+        ours = sorted(self.folder.glob(f"step-*.{self.training.rank}-of-{self.training.n_processes}.safetensors"))
+        for path in ours[:-_KEPT]:
+            path.unlink(missing_ok=True)

@@ -48,7 +48,11 @@ class Target(ABC):
 
     def identity(self):
         """Plain values that tell this density from others; an interrupted run goes on only with the same ones."""
-        return {"name": self.name, "event shape": list(self.event_shape), "dtype": str(self.dtype)}
+        return {"name": self.name, "event shape": list(self.event_shape), "dtype": str(self.dtype)} | self._parameters()
+
+    def _parameters(self):
+        """What an analytic density depends on, as plain values."""
+        return {}
 
     @property
     def n_degrees_of_freedom(self):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from openmm_diffsampler import GaussianMixture, ManyWell, gmm40
-from openmm_diffsampler.diffusion import NoiseSchedule, flow_samples, path_samples
+from openmm_diffsampler.diffusion import NoiseSchedule, flow_samples, path_log_weights, path_samples
 from openmm_diffsampler.targets.base import Target
 
 N = 2000
@@ -135,3 +135,19 @@ def test_log_z_of_mw32_with_an_imperfect_score(way):
         _, log_weights, _ = flow_samples(target, score, schedule, N // 4, 50, generator, prior_scale=10.2)
     value, error = log_mean_and_error(log_weights)
     assert error < 0.5 and abs(value - target.log_Z) < 3 * error
+
+
+def test_weights_of_noised_paths_are_those_of_the_same_paths():
+    """⟨e^{−f}⟩ over noised paths of exact samples is 1/Z, as ⟨e^f⟩ over reverse paths is Z; 4 standard errors."""
+    target = GaussianMixture([[-1.5, 0.5], [1.0, -0.5]], scales=[0.5, 0.8], weights=[0.3, 0.7])
+    schedule, generator, n = NoiseSchedule(0.1, 5.0), torch.Generator().manual_seed(0), 20_000
+
+    def score(x, t):
+        return 0.95 * target.noised_score(x, 1.0, schedule.sigma(t))
+
+    options = {"width": 0.7, "prior_scale": 5.2}
+    forward = path_log_weights(target, score, schedule, target.sample(n, generator), 30, generator, **options)
+    inverse = (-forward).exp()
+    assert abs(inverse.mean() - 1) < 4 * inverse.std() / n**0.5
+    weights = path_samples(target, score, schedule, n, 30, generator, **options).log_weights.exp()
+    assert abs(weights.mean() - 1) < 4 * weights.std() / n**0.5

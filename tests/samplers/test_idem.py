@@ -8,6 +8,7 @@ import torch
 from openmm_diffsampler import IDEM, DoubleWell, GaussianMixture, LennardJones, WeightedTrajectory, gmm40, load_system
 from openmm_diffsampler.samplers import load_pretrained, load_sampler
 from openmm_diffsampler.samplers.idem_settings import idem_settings
+from openmm_diffsampler.samplers.training import Training
 
 FEW = {"buffer_size": 64, "batch_size": 16, "n_refresh": 8, "n_refresh_levels": 5, "refresh_every": 4, "n_draws": 4}
 
@@ -125,3 +126,52 @@ def test_refusals():
         IDEM.pretrained("mw32")
     with pytest.raises(FileNotFoundError, match="no built-in system"):
         load_pretrained("lj14")
+
+
+def test_samples_of_a_bad_network_leave_the_buffer_in_equilibrium():
+    """A network that favours one mode ten to one; after 40 outer loops the mode weights are right within 4 errors."""
+    target = GaussianMixture([[-3.0], [3.0]], scales=0.5, weights=[1, 3])
+    settings = {"buffer_size": 2000, "n_refresh": 1000, "n_refresh_levels": 30, "refresh_every": 1}
+    sampler = IDEM(target, **settings, s_min=0.05, s_max=6.0, width=32)
+    run = Training(sampler, 1, precision="32-true")
+    sampler._prepare(run)
+    wrong = GaussianMixture([[-3.0], [3.0]], scales=0.6, weights=[2.5, 1])
+    sampler._score = lambda model: lambda x, t: wrong.noised_score(x, 1.0, sampler.schedule.sigma(t))
+    sampler._measure_levels = lambda run, n: None
+    shares, swaps = [], []
+    for run.step in range(1, 41):
+        sampler.buffer.x = target.sample(2000, run.generator)
+        swaps.append(sampler._after_step(run)["swaps"])
+        shares.append(float((sampler.buffer.x > 0).double().mean()))
+    share = torch.tensor(shares, dtype=torch.float64)
+    assert abs(share.mean() - 0.75) < 4 * share.std() / 40**0.5
+    assert 0.2 < sum(swaps) / 40 < 0.9
+
+
+def test_single_precision_targets_and_other_densities(tmp_path):
+    target = GaussianMixture([[-2.0], [2.0]], scales=0.5, dtype=torch.float32)
+    sampler = IDEM(target, **(FEW | {"width": 8})).fit(6)
+    assert sampler.sample(5).x.dtype == torch.float32
+    sampler.save(tmp_path)
+    with pytest.raises(ValueError, match="another density"):
+        IDEM.load(tmp_path, GaussianMixture([[-9.0], [5.0]], scales=0.1))
+    with pytest.raises(ValueError, match="trained for 6 steps"):
+        sampler.fit(10)
+    with pytest.raises(TypeError, match=r"unknown options \['n_steps'\]"):
+        sampler.sample(5, "path", n_steps=3)
+
+
+def test_samples_that_run_off_have_no_weight(trained, monkeypatch):
+    draw = trained._draw
+
+    def with_one_bad(n, weights, generator, given):
+        samples = draw(n, weights, generator, given)
+        samples.x[0] = torch.nan
+        return samples
+
+    monkeypatch.setattr(trained, "_draw", with_one_bad)
+    for weights in ("path", "ode"):
+        wt = trained.sample(100, weights, seed=1)
+        assert wt.log_weights[0] == -torch.inf and wt.log_weights[1:].isfinite().all()
+    with pytest.raises(RuntimeError, match="1 of 100 samples of two modes ran off"):
+        trained.sample(100, None)

@@ -79,7 +79,7 @@ def mixture():
 
 def test_two_processes_train_one_sampler(tmp_path):
     """The weights of both runs estimate log Z = 0 and the share of the larger mode, within 4 standard errors."""
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29511"]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     finish(start(tmp_path / "two", 400, *launcher))
     finish(start(tmp_path / "one", 400))
     sizes = []

@@ -29,6 +29,9 @@ class PairwiseTarget(Target):
         super().__init__(shape, name=name, translation_invariant=True, dtype=dtype, device=device)
         self.pair_energy = pair_energy
 
+    def _parameters(self):
+        return {"density": self.pair_energy}
+
     @cached_property
     def topology(self):
         """The particles as an mdtraj Topology."""
