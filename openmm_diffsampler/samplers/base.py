@@ -154,7 +154,7 @@ class Sampler(ABC):
         training.run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
         return self
 
-    def sample(self, n, weights="path", *, seed=0, batch_size=256, progress=False, **options):
+    def sample(self, n, weights="path", *, seed=0, batch_size=128, progress=False, **options):
         """Independent samples with importance weights.
 
         Arguments:
