@@ -86,7 +86,7 @@ def show_distances(target, raw, weighted, exact, counts):
     row("distance", "raw", "reweighted", "floor", *PUBLISHED[target.name])
     row(*["---"] * (4 + len(PUBLISHED[target.name])))
     for n in counts:
-        floor = bootstrap_floor(symmetric_wasserstein, exact, n, n_repeats=3, n_reference=n).mean
+        floor = bootstrap_floor(symmetric_wasserstein, exact, n, n_repeats=2, n_reference=n).mean
         found = [
             symmetric_wasserstein(wt.x[torch.randperm(len(wt), generator=shuffle)], exact, n=n)
             for wt in (raw, resampled)
