@@ -36,7 +36,8 @@ pairs = frames.topology.select_pairs("all", "all")
 distances = mdtraj.compute_distances(frames, pairs)
 contacts, error = wt.expectation((distances < 1.3).sum(1))
 print(f"contacts below 1.3: {contacts:.2f} ± {error:.2f} of {len(pairs)} pairs")
-density, edges = np.histogram(distances, bins=20, range=(0.8, 2.8), weights=np.repeat(wt.weights, len(pairs)))
+by_pair = np.broadcast_to(wt.weights.numpy()[:, None], distances.shape)
+density, edges = np.histogram(distances, bins=20, range=(0.8, 2.8), weights=by_pair)
 print(f"most frequent distance {edges[density.argmax()]:.2f} to {edges[density.argmax() + 1]:.2f}")
 
 # Tools that know no weights take equally weighted frames.

@@ -23,8 +23,8 @@ class PreconditionedScore(torch.nn.Module):
     Example:
         >>> from openmm_diffsampler.networks import MLP
         >>> score = PreconditionedScore(MLP((1,)), skip=[1.0, 0.5], scale=[1.0, 1.0], inner=[1.0, 1.0])
-        >>> score(torch.tensor([[2.0]]), torch.tensor([1.0]))  # a new MLP gives zero
-        tensor([[-1.]], grad_fn=<AddBackward0>)
+        >>> score(torch.tensor([[2.0]]), torch.tensor([1.0])).detach()  # a new MLP gives zero
+        tensor([[-1.]])
     """
 
     def __init__(self, network, skip, scale, inner):
