@@ -104,7 +104,7 @@ def _figures(wt, folder, name, torsions):
         figures.append(("Energy histogram: distribution of the potential energy.", folder / "energy.png"))
     if wt.kind == "importance" and wt.log_weights.unique().numel() > 1:
         plot_weights(wt, folder / "weights.png", name=name)
-        caption = "Weights: how even they are, and how much of them the heaviest samples hold."
+        caption = "Weight distribution: how even the weights are, and how much of them the heaviest samples hold."
         figures.append((caption, folder / "weights.png"))
     if wt.kind == "mcmc":
         plot_chain_diagnostics(wt, folder / "chains.png", name=name)
