@@ -44,7 +44,8 @@ class IDEMSettings:
         reweight: let them in by a Metropolis step between their paths and paths that noising makes of the buffer, which
             leaves the buffer in equilibrium; False appends them as they are, as published.
         n_levels: reverse steps of samples with weights; those without take half as many.
-        noise_scale: of the reverse steps of unweighted samples.
+        noise_scale: of the reverse steps of unweighted samples, whose stiff directions an isotropic step leaves too wide;
+            ours are set so that their mean energy is that of the weighted ones.
         n_noiseless: their last steps that add no noise.
     """
 
@@ -160,7 +161,7 @@ _PRESETS = {
         "dw4": IDEMSettings(
             n_steps=12_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=16, n_trajectories=2,
         ),
-        "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8),
+        "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8, noise_scale=0.97),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
     },
 }  # fmt: skip
