@@ -45,7 +45,7 @@ class IDEMSettings:
             leaves the buffer in equilibrium; False appends them as they are, as published.
         n_levels: reverse steps of samples with weights; those without take half as many.
         noise_scale: of the reverse steps of unweighted samples, whose stiff directions an isotropic step leaves too
-            wide; ours are set so that their mean energy is that of the weighted ones.
+            wide. Weights always belong to the full noise.
         n_noiseless: their last steps that add no noise.
     """
 
