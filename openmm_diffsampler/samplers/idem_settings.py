@@ -161,7 +161,7 @@ _PRESETS = {
         "dw4": IDEMSettings(
             n_steps=12_000, batch_size=512, s_min=0.02, s_max=6.0, length=2.0, n_draws=16, n_trajectories=2,
         ),
-        "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8, noise_scale=0.97),
+        "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8, noise_scale=0.98),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
     },
 }  # fmt: skip
