@@ -14,6 +14,7 @@ from openmm_diffsampler.diffusion import (
     place_levels,
     reverse_spreads,
 )
+from openmm_diffsampler.mcmc.annealing import annealed_chains
 from openmm_diffsampler.mcmc.metropolis import metropolis
 from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
 
@@ -21,7 +22,7 @@ from .base import Sampler
 from .idem_settings import idem_settings
 from .levels_density import LevelDensity
 from .replay import ReplayBuffer
-from .score_targets import ScoreTargets, initial_configurations
+from .score_targets import ScoreTargets
 
 __all__ = ["IDEM"]
 
@@ -111,7 +112,8 @@ class IDEM(Sampler):
         size = run.share(self.settings.buffer_size)
         options = self.settings
         if options.initial == "annealed":
-            x, step_size = initial_configurations(self.target, size, options.s_max, run.generator)
+            chains = annealed_chains(self.target, size, options.s_max, run.generator)
+            x, step_size = chains.state.x, chains.step_size
         else:
             self.width = 0.0
             x, step_size = self._initial_samples(run), None

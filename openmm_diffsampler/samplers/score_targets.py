@@ -3,21 +3,14 @@
 import torch
 
 from openmm_diffsampler.diffusion import posterior_draws
-from openmm_diffsampler.mcmc.annealing import annealed_chains
 from openmm_diffsampler.mcmc.hamiltonian import Tether, hamiltonian_step
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import interpolate
 
-__all__ = ["ScoreTargets", "initial_configurations"]
+__all__ = ["ScoreTargets"]
 
 #: Rows that the effective number of draws is measured on.
 _N_EFFECTIVE = 256
-
-
-def initial_configurations(target, n, scale, generator):
-    """Configurations (n, *event_shape) in equilibrium, and the step size of Hamiltonian steps there."""
-    chains = annealed_chains(target, n, scale, generator)
-    return chains.state.x, chains.step_size
 
 
 class ScoreTargets:
