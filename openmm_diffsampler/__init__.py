@@ -22,6 +22,7 @@ _HOMES = {
     "DiffusiveGibbs": "mcmc",
     "DiffusiveGibbsIntegrator": "mcmc.integrator",
     "DiffusiveGibbsMove": "mcmc.move",
+    "InternalDiffusiveGibbs": "mcmc",
     "HMC": "mcmc",
     "MALA": "mcmc",
     "ParallelTempering": "mcmc",

@@ -1,6 +1,8 @@
 """What commands print: errors in one line, the target, the results."""
 
+import json
 import logging
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -44,6 +46,7 @@ def print_results(wt, statistics, written, frames=None):
         speed = row["evaluations"] / max(row["seconds"], 1e-9)
         line = f"  {row['level']}: {rates}{step}, {row['evaluations']:,} evaluations at {speed:,.0f}/s"
         console.print(line, highlight=False, soft_wrap=True)
+    _print_torsions(json.loads(Path(written["numbers"]).read_text()))
     console.print()
     width = max(map(len, written))
     for what, path in written.items():
@@ -52,3 +55,18 @@ def print_results(wt, statistics, written, frames=None):
     console.print("\nLoad them in Python:\n", highlight=False)
     for line in how_to_load(path).splitlines():
         console.print(f"    {line}" if line else "", highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_torsions(diagnostics, most=20):
+    """Convergence and populations, of molecules that have torsions; all rows are in the report."""
+    from openmm_diffsampler.analysis.result_tables import result_tables
+
+    for title, columns, rows in result_tables(diagnostics, ["torsions", "basins", "wells", "conformers"]):
+        console.print(f"\n{title}", highlight=False, soft_wrap=True, markup=False)
+        shown = [columns, *rows[:most]]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        for row in shown:
+            line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+        if len(rows) > most:
+            console.print(f"  ... and {len(rows) - most} more in the report", highlight=False)

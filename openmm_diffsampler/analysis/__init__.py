@@ -4,6 +4,7 @@ Weights never leave their configurations: samplers return a :class:`WeightedTraj
 matplotlib, mdtraj and POT are imported by the functions that need them.
 """
 
+from .conformers import conformer_populations, well_populations
 from .diagnostics import chains_as_array, effective_sample_size, r_hat
 from .free_energy import (
     ALANINE_DIPEPTIDE_BASINS,
@@ -15,6 +16,7 @@ from .free_energy import (
 from .mmd import MMD, maximum_mean_discrepancy
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
+from .populations import population, population_text, unvisited_bound
 from .report import write_report
 from .results import surface_torsions, write_results
 from .sample_quality import (
@@ -25,6 +27,10 @@ from .sample_quality import (
     energy_distances,
     symmetric_wasserstein,
 )
+from .torsion_convergence import TorsionConvergence, torsion_convergence
+from .torsion_plots import plot_torsion_convergence
+from .torsion_wells import TorsionWells, find_wells
+from .torsions import MoleculeTorsion, molecule_torsions
 from .weight_plots import plot_weights
 from .weighted_trajectory import Estimate, WeightedTrajectory
 
@@ -35,24 +41,36 @@ __all__ = [
     "Estimate",
     "Floor",
     "FreeEnergySurface",
+    "MoleculeTorsion",
+    "TorsionConvergence",
+    "TorsionWells",
     "WeightedTrajectory",
     "basin_populations",
     "bootstrap_floor",
     "chains_as_array",
+    "conformer_populations",
     "default_observables",
     "distance_total_variation",
     "effective_sample_size",
     "energy_distances",
+    "find_wells",
     "free_energy_surface",
     "maximum_mean_discrepancy",
+    "molecule_torsions",
     "plot_chain_diagnostics",
     "plot_energy_histogram",
     "plot_free_energy_surface",
+    "plot_torsion_convergence",
     "plot_weights",
+    "population",
+    "population_text",
     "r_hat",
     "surface_torsions",
     "symmetric_wasserstein",
     "torsion_angles",
+    "torsion_convergence",
+    "unvisited_bound",
+    "well_populations",
     "write_report",
     "write_results",
 ]

@@ -51,7 +51,8 @@ def expectation(wt, f):
 
     The standard error is √(Σ v_i (f_i − μ)²) with :func:`variance_weights` for importance samples and resampled frames,
     and sd(f)/√ESS(f) with the autocorrelation ESS of that very f for MCMC. It is NaN for a single frame, and zero for
-    an f that is the same in all frames, such as the indicator of a state that was never visited.
+    an f that is the same in all frames; for states that were never visited see
+    :func:`~openmm_diffsampler.analysis.population`.
 
     Arguments:
         wt: a WeightedTrajectory.

@@ -7,6 +7,7 @@ import numpy as np
 from openmm_diffsampler.targets.units import thermal_energy
 
 from .estimates import variance_weights
+from .populations import population
 
 __all__ = [
     "ALANINE_DIPEPTIDE_BASINS",
@@ -160,7 +161,8 @@ def basin_populations(wt, a="phi", b="psi", basins=None):
             excluded; from > to passes ±180. By default :data:`ALANINE_DIPEPTIDE_BASINS`.
 
     Returns:
-        dict of name → Estimate. They sum to one where the boxes tile the plane.
+        dict of name → Estimate. They sum to one where the boxes tile the plane. The standard error is NaN for a basin
+        that no frame is in, or all are; :func:`~openmm_diffsampler.analysis.unvisited_bound` bounds its population.
 
     Raises:
         TypeError, ValueError: as :func:`torsion_angles`; a box that leaves [−180, 180] or is empty.
@@ -172,7 +174,7 @@ def basin_populations(wt, a="phi", b="psi", basins=None):
         inside = np.zeros(len(wt), dtype=bool)
         for box in boxes:
             inside |= _inside(angles[0], *box[0], name) & _inside(angles[1], *box[1], name)
-        populations[name] = wt.expectation(inside.astype(np.float64))
+        populations[name] = population(wt, inside)
     return populations
 
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from openmm_diffsampler.coordinates import rotatable_torsions
 
+from .torsions import backbone_torsions
+
 __all__ = ["default_observables"]
 
 
@@ -51,10 +53,5 @@ def default_observables(wt):
 
 
 def _torsions(topology):
-    from mdtraj.geometry import dihedral
-
-    named = {}
-    for name, indices in (("phi", dihedral.indices_phi), ("psi", dihedral.indices_psi)):
-        found = indices(topology)
-        named |= {name if len(found) == 1 else f"{name}:{i}": tuple(row) for i, row in enumerate(found, 1)}
+    named = backbone_torsions(topology)
     return named or {"torsion " + "-".join(map(str, atoms)): atoms for atoms in rotatable_torsions(topology)}

@@ -10,10 +10,15 @@ from openmm import unit
 from openmm_diffsampler.coordinates import rotatable_torsions
 
 from .diagnostics import chains_as_array, r_hat
-from .free_energy import ALANINE_DIPEPTIDE_BASINS, basin_populations, free_energy_surface
+from .free_energy import free_energy_surface
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
 from .report import write_report
+from .result_tables import convergence_in_words, result_tables
+from .torsion_convergence import torsion_convergence
+from .torsion_plots import plot_torsion_convergence
+from .torsion_results import torsion_numbers
+from .torsions import molecule_torsions
 from .weight_plots import plot_weights
 
 __all__ = ["surface_torsions", "write_results"]
@@ -27,8 +32,10 @@ def write_results(
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
     Written are the frames with their weights and topology, ``ramachandran.png`` or ``torsions.png``, ``energy.png``,
-    ``weights.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where it makes sense: densities
-    without particles have no surface, independent samples no chains, chains no weights.
+    ``weights.png``, ``torsions_convergence.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where
+    it makes sense: densities without particles have no surface, independent samples no chains, chains no weights.
+    Numbers and report tell, for every torsion of a molecule, whether it has converged, and the populations of basins,
+    wells and conformers with their standard errors.
 
     Arguments:
         wt: a WeightedTrajectory.
@@ -51,17 +58,20 @@ def write_results(
         labels = ("frames", "topology", "weights")
         paths = wt.save(folder / frames)
         written.update(zip(labels, paths, strict=False) if len(paths) > 1 else {"frames and weights": paths[0]})
-    figures = _figures(wt, folder, name, torsions)
+    molecule = molecule_torsions(wt)
+    convergence = torsion_convergence(wt, molecule) if wt.kind == "mcmc" else []
+    figures = _figures(wt, folder, name, torsions, convergence)
     written.update({caption.split(":")[0].lower(): path for caption, path in figures})
-    diagnostics = _diagnostics(wt, name, statistics, settings)
+    numbers = torsion_numbers(wt, molecule, convergence)
+    diagnostics = _diagnostics(wt, name, numbers, statistics, settings)
     written["numbers"] = folder / "diagnostics.json"
     written["numbers"].write_text(json.dumps(diagnostics, indent=2, allow_nan=False) + "\n")
     written["report"] = folder / "report.html"
     write_report(
         written["report"],
         title=f"{name}: equilibrium configurations",
-        summary=_summary(wt, settings),
-        tables=_tables(wt, diagnostics),
+        summary=_summary(wt, settings, convergence_in_words(diagnostics)),
+        tables=result_tables(diagnostics),
         figures=figures,
         how_to_load=how_to_load(saved or frames),
     )
@@ -91,7 +101,7 @@ def surface_torsions(topology):
     return tuple(torsions[:2]) if len(torsions) > 1 else None
 
 
-def _figures(wt, folder, name, torsions):
+def _figures(wt, folder, name, torsions, convergence):
     figures = []
     torsions = torsions or surface_torsions(wt.topology)
     if torsions is not None and wt.temperature is not None:
@@ -106,6 +116,14 @@ def _figures(wt, folder, name, torsions):
         plot_weights(wt, folder / "weights.png", name=name)
         caption = "Weight distribution: how even the weights are, and how much of them the heaviest samples hold."
         figures.append((caption, folder / "weights.png"))
+    if convergence:
+        plot_torsion_convergence(wt, folder / "torsions_convergence.png", rows=convergence, name=name)
+        caption = (
+            "Convergence of torsions: density of each, worst first, in the first and the second half of the chains. "
+            "The band holds the middle 90 % of single chains, dotted lines divide wells, and an orange title marks a "
+            "torsion that has not converged."
+        )
+        figures.append((caption, folder / "torsions_convergence.png"))
     if wt.kind == "mcmc":
         plot_chain_diagnostics(wt, folder / "chains.png", name=name)
         caption = "Chains: running means of single chains, with the mean of all ± 2 standard errors as a band."
@@ -113,7 +131,7 @@ def _figures(wt, folder, name, torsions):
     return figures
 
 
-def _diagnostics(wt, name, statistics, settings):
+def _diagnostics(wt, name, torsions, statistics, settings):
     observables = []
     values = default_observables(wt)
     for observable in values:
@@ -130,22 +148,11 @@ def _diagnostics(wt, name, statistics, settings):
         "temperature / K": None if wt.temperature is None else wt.temperature.value_in_unit(unit.kelvin),
         "effective sample size": wt.effective_sample_size,
         "observables": observables,
-        "basins": _basins(wt),
+        **torsions,
         "levels": [dict(row) for row in statistics],
         "settings": settings or {},
         "versions": {package: version(package) for package in _PACKAGES},
     }
-
-
-def _basins(wt):
-    from mdtraj.geometry import dihedral
-
-    if wt.topology is None:
-        return []
-    if any(len(indices(wt.topology)) != 1 for indices in (dihedral.indices_phi, dihedral.indices_psi)):
-        return []
-    found = basin_populations(wt, basins=ALANINE_DIPEPTIDE_BASINS)
-    return [{"basin": k, "population": e.value, "standard error": _finite(e.standard_error)} for k, e in found.items()]
 
 
 def _finite(value):
@@ -153,31 +160,10 @@ def _finite(value):
     return value if isinstance(value, str) or np.isfinite(value) else None
 
 
-def _summary(wt, settings):
+def _summary(wt, settings, convergence):
     facts = {"result": wt.describe()}
+    if convergence is not None:
+        facts["convergence"] = convergence
     if wt.temperature is not None:
         facts["temperature"] = str(wt.temperature)
     return facts | {name: str(value) for name, value in (settings or {}).items()}
-
-
-def _tables(wt, diagnostics):
-    titles = {
-        "basins": "Populations of the basins in (φ, ψ)",
-        "observables": "Means, effective sample size and R-hat (near 1 where the chains agree; below 1.01 is good)",
-        "levels": "Acceptance of each level after warm-up",
-    }
-    tables = []
-    for key, title in titles.items():
-        rows = diagnostics[key]
-        if rows:
-            columns = list(dict.fromkeys(column for row in rows for column in row))
-            tables.append((title, columns, [[_cell(row.get(column, "")) for column in columns] for row in rows]))
-    return tables
-
-
-def _cell(value):
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    return str(value)

@@ -2,6 +2,8 @@
 
 import torch
 
+from .graph import neighbours, reachable
+
 __all__ = ["BondRotations", "rotatable_torsions"]
 
 
@@ -26,33 +28,14 @@ def rotatable_torsions(topology):
         >>> rotatable_torsions(top)
         [(0, 1, 2, 3)]
     """
-    neighbours = _neighbours(topology)
+    bonded = neighbours(topology)
     heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
     torsions = []
     for j, k in sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}):
-        ends = [sorted(neighbours[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
-        if all(ends) and k not in _reachable(neighbours, j, k):
+        ends = [sorted(bonded[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
+        if all(ends) and k not in reachable(bonded, j, k):
             torsions.append((ends[0][0], j, k, ends[1][0]))
     return torsions
-
-
-def _neighbours(topology):
-    neighbours = {atom.index: set() for atom in topology.atoms}
-    for a, b in topology.bonds:
-        neighbours[a.index].add(b.index)
-        neighbours[b.index].add(a.index)
-    return neighbours
-
-
-def _reachable(neighbours, start, across):
-    """Atoms that a path from `start` reaches without the bond start–across; `across` is among them in a ring."""
-    seen, todo = {start}, [i for i in neighbours[start] if i != across]
-    while todo:
-        i = todo.pop()
-        if i not in seen:
-            seen.add(i)
-            todo.extend(neighbours[i])
-    return seen
 
 
 class BondRotations:
@@ -78,11 +61,10 @@ class BondRotations:
         self.torsions = rotatable_torsions(topology)
         if not self.torsions:
             raise ValueError("the molecule has no rotatable bond (is the topology without bonds?)")
-        neighbours = _neighbours(topology)
+        bonded = neighbours(topology)
         sides = []
         for _, j, k, _ in self.torsions:
-            beyond = _reachable(neighbours, k, j)
-            sides.append((j, k, beyond) if 2 * len(beyond) <= len(neighbours) else (k, j, _reachable(neighbours, j, k)))
+            sides.append(min((j, k, reachable(bonded, k, j)), (k, j, reachable(bonded, j, k)), key=_n_beyond))
         self.axes = torch.tensor([side[:2] for side in sides], device=device)
         self.moving = torch.zeros(len(sides), topology.n_atoms, dtype=torch.bool, device=device)
         for row, (_, _, beyond) in zip(self.moving, sides, strict=True):
@@ -101,3 +83,7 @@ class BondRotations:
         along = (arm * axis).sum(-1, keepdim=True) * axis
         turned = pivot + along + cosine * (arm - along) + sine * torch.linalg.cross(axis.expand_as(arm), arm)
         return torch.where(self.moving[bond].unsqueeze(-1), turned, x)
+
+
+def _n_beyond(side):
+    return len(side[2])

@@ -3,6 +3,7 @@
 from .baselines import HMC, MALA
 from .defaults import recommended_settings, thermal_width
 from .diffusive_gibbs import DiffusiveGibbs
+from .internal_diffusive_gibbs import InternalDiffusiveGibbs
 from .sampler import BatchedSampler
 from .tempering import ParallelTempering
 
@@ -11,6 +12,7 @@ __all__ = [
     "MALA",
     "BatchedSampler",
     "DiffusiveGibbs",
+    "InternalDiffusiveGibbs",
     "ParallelTempering",
     "recommended_settings",
     "thermal_width",

@@ -3,6 +3,7 @@
 from openmm_diffsampler.coordinates import BondRotations
 
 from .kernels import NoiseKernel, RotationKernel
+from .rungs import inverse_temperatures_of, replica_kernels
 from .sampler import BatchedSampler
 from .sweep import Sweep
 
@@ -33,6 +34,9 @@ class DiffusiveGibbs(BatchedSampler):
         torsion_scale: s in radians of a level that noises one rotatable bond of each chain at a time, or None. It needs
             the topology of the target, with bonds.
         n_torsion_trials: rotations a sweep; by default one for each rotatable bond.
+        inverse_temperatures: β of each rung of replica exchange, falling from 1, at each of which all of this runs, or
+            None.
+        swaps: ``"non-reversible"`` or ``"reversible"``.
 
     Raises:
         ValueError: no levels, scales or step sizes that are not positive, an unknown denoiser, no rotatable bonds.
@@ -64,18 +68,29 @@ class DiffusiveGibbs(BatchedSampler):
         correct_guess=True,
         torsion_scale=None,
         n_torsion_trials=None,
+        inverse_temperatures=None,
+        swaps="non-reversible",
     ):
         sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps, denoiser)
-        kernels = []
+        rotations = None
         if torsion_scale is not None:
             if target.topology is None:
                 raise ValueError("torsion_scale needs the bonds of the molecule; give the target a topology")
             rotations = BondRotations(target.topology, target.device)
-            kernels.append(RotationKernel(rotations, torsion_scale, n_torsion_trials or len(rotations)))
+        elif not sweep.noise_scales:
+            raise ValueError("there is no noise level; give noise_scales, for example [0.1]")
         for scale in sweep.noise_scales:
             if not isinstance(scale, float) and len(scale) != target.event_shape[0]:
                 raise ValueError(f"a noise level has {len(scale)} scales and {target.name} {target.event_shape[0]}")
-            kernels.append(NoiseKernel(scale, step_size, sweep.n_leapfrog, sweep.n_denoising_steps, correct_guess))
-        if not kernels:
-            raise ValueError("there is no noise level; give noise_scales, for example [0.1]")
-        super().__init__(target, kernels)
+
+        def kernels(beta):
+            turns = [] if rotations is None else [(rotations, torsion_scale, n_torsion_trials or len(rotations))]
+            counts = sweep.n_leapfrog, sweep.n_denoising_steps, correct_guess
+            noise = [NoiseKernel(s, step_size * beta**-0.5, *counts) for s in sweep.noise_scales]
+            return [*(RotationKernel(*turn) for turn in turns), *noise]
+
+        if inverse_temperatures is None:
+            super().__init__(target, kernels(1.0))
+        else:
+            betas = inverse_temperatures_of(inverse_temperatures)
+            super().__init__(target, replica_kernels(kernels, betas, swaps), len(betas))

@@ -27,12 +27,13 @@ class Kernel(ABC):
         counts: what is proposed → [sum of acceptance probabilities or acceptances, number of proposals].
         evaluations, seconds: spent since the last :meth:`reset`.
         step_size: the :class:`StepSize` that warm-up adapts, or None.
+        adaptive: everything that warm-up adapts, with restart(), freeze(), state_dict() and load_state_dict().
     """
 
     step_size = None
 
     def __init__(self, name):
-        self.name = name
+        self.name, self.adaptive = name, []
         self.reset()
 
     def reset(self):
@@ -40,12 +41,12 @@ class Kernel(ABC):
         self.counts, self.evaluations, self.seconds = {}, 0, 0.0
 
     @abstractmethod
-    def move(self, target, state, generator, adapt):
-        """The new state."""
+    def move(self, target, state, generator, adapt, inverse_temperature=1.0):
+        """The new state, of chains that sample exp(−βu) for the inverse temperature β."""
 
-    def __call__(self, target, state, generator, adapt=False):
+    def __call__(self, target, state, generator, adapt=False, **options):
         evaluations, start = target.n_evaluations, time.perf_counter()
-        state = self.move(target, state, generator, adapt)
+        state = self.move(target, state, generator, adapt, **options)
         self.seconds += time.perf_counter() - start
         self.evaluations += target.n_evaluations - evaluations
         return state
@@ -64,12 +65,21 @@ class Kernel(ABC):
     def state_dict(self):
         """Everything a resumed run needs, as plain numbers."""
         own = {"counts": self.counts, "evaluations": self.evaluations, "seconds": self.seconds}
-        return own if self.step_size is None else own | {"step_size": self.step_size.state_dict()}
+        return own | {"adaptive": [part.state_dict() for part in self.adaptive]}
 
     def load_state_dict(self, state):
         self.counts, self.evaluations, self.seconds = state["counts"], state["evaluations"], state["seconds"]
-        if self.step_size is not None:
-            self.step_size.load_state_dict(state["step_size"])
+        for part, kept in zip(self.adaptive, state["adaptive"], strict=True):
+            part.load_state_dict(kept)
+
+    #: What changes while a kernel runs, and is no setting.
+    _changing = ("evaluations", "seconds")
+
+    def settings(self):
+        """Plain values that tell this kernel from others; an interrupted run goes on only with the same ones."""
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | bool | tuple)}
+        step = {} if self.step_size is None else {"initial step size": self.step_size.initial}
+        return {k: v for k, v in plain.items() if k not in self._changing} | step
 
 
 class HamiltonianKernel(Kernel):
@@ -89,11 +99,18 @@ class HamiltonianKernel(Kernel):
         self.n_leapfrog, self.n_steps = n_leapfrog, n_steps
         self.method = "hmc" if n_leapfrog > 1 else "mala"
         self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method], largest_step)
+        self.adaptive = [self.step_size]
 
-    def move(self, target, state, generator, adapt, **options):
+    def move(self, target, state, generator, adapt, inverse_temperature=1.0, **options):
         for _ in range(self.n_steps):
             state, probability = hamiltonian_step(
-                target, state, self.step_size.value, self.n_leapfrog, generator, **options
+                target,
+                state,
+                self.step_size.value,
+                self.n_leapfrog,
+                generator,
+                inverse_temperature=inverse_temperature,
+                **options,
             )
             self.count(self.method.upper(), probability)
             if adapt:
@@ -117,16 +134,16 @@ class NoiseKernel(HamiltonianKernel):
         super().__init__(step_size, n_leapfrog, n_steps, level_name(scale), STEP_ANGLE * largest)
         self.scale, self.correct_guess = scale, correct_guess
 
-    def move(self, target, state, generator, adapt):
+    def move(self, target, state, generator, adapt, inverse_temperature=1.0):
         n, scale = len(state), self._scale(target)
         noised = state.x + scale * normal(target, n, generator, scale)
         guess = evaluate(target, noised + scale * normal(target, n, generator, scale))
-        accepted, _ = metropolis(state.u - guess.u, generator)
+        accepted, _ = metropolis(inverse_temperature * (state.u - guess.u), generator)
         if not self.correct_guess:
             accepted = guess.u.isfinite()
         self.count("guess", accepted)
         state = state.where(accepted, guess)
-        state = super().move(target, state, generator, adapt, tether=Tether(noised, scale))
+        state = super().move(target, state, generator, adapt, inverse_temperature, tether=Tether(noised, scale))
         # Noise by particle moves the centroid; energies and scores do not notice its going back.
         return state if isinstance(scale, float) else dataclasses.replace(state, x=target.project(state.x))
 
@@ -155,13 +172,13 @@ class RotationKernel(Kernel):
             raise ValueError(f"torsion noise scale is {scale}; it must be positive")
         self.rotations, self.scale, self.n_trials = rotations, scale, n_trials
 
-    def move(self, target, state, generator, adapt):
+    def move(self, target, state, generator, adapt, inverse_temperature=1.0):
         options = {"generator": generator, "device": state.x.device}
         for _ in range(self.n_trials):
             bond = torch.randint(len(self.rotations), (len(state),), **options)
             angle = 2**0.5 * self.scale * torch.randn(len(state), dtype=state.x.dtype, **options)
             turned = evaluate(target, target.project(self.rotations.rotate(state.x, bond, angle)))
-            accepted, _ = metropolis(state.u - turned.u, generator)
+            accepted, _ = metropolis(inverse_temperature * (state.u - turned.u), generator)
             self.count("guess", accepted)
             state = state.where(accepted, turned)
         return state

@@ -17,10 +17,11 @@ class BatchedSampler:
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.
         kernels: list of :class:`~openmm_diffsampler.mcmc.kernels.Kernel`, called in order; together one sweep.
+        n_rungs: temperatures that the kernels keep chains at, the first of which is that of the draws.
     """
 
-    def __init__(self, target, kernels):
-        self.target, self.kernels = target, list(kernels)
+    def __init__(self, target, kernels, n_rungs=1):
+        self.target, self.kernels, self.n_rungs = target, list(kernels), n_rungs
         self.statistics = []
 
     def sample(
@@ -64,7 +65,7 @@ class BatchedSampler:
         for name, value, least in (("n_draws", n_draws, 1), ("n_warmup", n_warmup, 0), ("thinning", thinning, 1)):
             if value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
-        state = self._spread(initial_state(self.target, initial, n_chains))
+        state = self._start(initial, n_chains).repeated(self.n_rungs)
         generator = torch.Generator(self.target.device).manual_seed(seed)
         self._reset()
         drawn = _Draws(n_draws)
@@ -90,41 +91,47 @@ class BatchedSampler:
                 for _ in range(thinning):
                     state = self._sweep(state, generator)
                     advance(state)
-                drawn.append(self._kept(state))
+                drawn.append(*self._kept(state))
                 if store is not None and (len(drawn) % every == 0 or len(drawn) == n_draws):
                     store.save(drawn, *self._saved(state, generator))
         self.statistics = [kernel.statistics() for kernel in self.kernels]
         return WeightedTrajectory.from_chains(
             drawn.x(),
             reduced_potential=drawn.u(),
-            topology=self.target.topology,
-            temperature=self.target.temperature,
+            topology=self._frames_of.topology,
+            temperature=self._frames_of.temperature,
         )
 
-    def _spread(self, state):
-        """The state that sweeps start from, for a sampler with more chains than are asked for."""
-        return state
+    @property
+    def _frames_of(self):
+        """The target whose coordinates frames are in."""
+        return self.target
+
+    def _start(self, initial, n_chains):
+        """The state that chains start from, one row each."""
+        return initial_state(self.target, initial, n_chains)
 
     def _kept(self, state):
-        """The chains whose positions are draws."""
-        return state
+        """What is kept of a state: positions and reduced potentials of the chains at the first rung."""
+        n = len(state) // self.n_rungs
+        return state.x[:n], state.u[:n]
 
     def describe(self):
         """What the sampler does, as plain values: equal for equal samplers."""
-        return {"target": self.target.identity(), "kernels": [_settings(kernel) for kernel in self.kernels]}
+        return {"target": self.target.identity(), "kernels": [kernel.settings() for kernel in self.kernels]}
 
     def _reset(self):
         self._n_warmed = 0
         for kernel in self.kernels:
             kernel.reset()
-            if kernel.step_size is not None:
-                kernel.step_size.restart()
+            for part in kernel.adaptive:
+                part.restart()
 
     def _finish_warmup(self):
         for kernel in self.kernels:
             kernel.reset()
-            if kernel.step_size is not None:
-                kernel.step_size.freeze()
+            for part in kernel.adaptive:
+                part.freeze()
 
     def _sweep(self, state, generator, adapt=False):
         for kernel in self.kernels:
@@ -144,13 +151,6 @@ class BatchedSampler:
         return ChainState(*(tensors[name].to(self.target.device) for name in ("x", "u", "score")))
 
 
-def _settings(kernel):
-    plain = {k: v for k, v in vars(kernel).items() if isinstance(v, int | float | str | bool | tuple)}
-    changing = ("evaluations", "seconds", "is_odd")
-    step = {} if kernel.step_size is None else {"initial step size": kernel.step_size.initial}
-    return {k: v for k, v in plain.items() if k not in changing} | step
-
-
 class _Draws:
     """States kept so far, with those that no checkpoint holds yet."""
 
@@ -160,9 +160,9 @@ class _Draws:
     def __len__(self):
         return len(self.positions)
 
-    def append(self, state):
-        self.positions.append(state.x.cpu())
-        self.energies.append(state.u.cpu())
+    def append(self, x, u):
+        self.positions.append(x.cpu())
+        self.energies.append(u.cpu())
 
     def x(self, start=0):
         return torch.stack(self.positions[start:])

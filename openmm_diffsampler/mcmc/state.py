@@ -27,6 +27,10 @@ class ChainState:
             torch.where(rows, proposed.score, self.score),
         )
 
+    def repeated(self, n):
+        """These chains n times over."""
+        return ChainState(*(t.repeat(n, *(1 for _ in t.shape[1:])) for t in (self.x, self.u, self.score)))
+
     def rows(self, rows):
         """The chains in the slice `rows`."""
         return ChainState(self.x[rows], self.u[rows], self.score[rows])

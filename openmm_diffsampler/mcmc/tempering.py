@@ -1,17 +1,10 @@
 """Parallel tempering: chains at several temperatures trade configurations, the hot ones cross barriers for the cold."""
 
-from itertools import pairwise
-
-import torch
-
-from .kernels import HamiltonianKernel, Kernel
-from .metropolis import metropolis
+from .kernels import HamiltonianKernel
+from .rungs import inverse_temperatures_of, replica_kernels
 from .sampler import BatchedSampler
-from .state import ChainState
 
 __all__ = ["ParallelTempering"]
-
-_SWAPS = ("non-reversible", "reversible")
 
 
 class ParallelTempering(BatchedSampler):
@@ -50,73 +43,13 @@ class ParallelTempering(BatchedSampler):
     """
 
     def __init__(self, target, inverse_temperatures, *, step_size, n_leapfrog=10, n_steps=1, swaps="non-reversible"):
-        betas = [float(beta) for beta in inverse_temperatures]
-        if len(betas) < 2 or betas[0] != 1 or not all(a > b > 0 for a, b in pairwise(betas)):
-            raise ValueError(f"inverse_temperatures are {betas}; give at least two that fall from 1 and stay positive")
-        if swaps not in _SWAPS:
-            raise ValueError(f"swaps is {swaps!r}; supported are {', '.join(map(repr, _SWAPS))}")
+        betas = inverse_temperatures_of(inverse_temperatures)
         steps = step_size if hasattr(step_size, "__len__") else [step_size * beta**-0.5 for beta in betas]
         if len(steps) != len(betas):
             raise ValueError(f"there are {len(steps)} step sizes and {len(betas)} rungs")
-        rungs = [RungKernel(k, betas, step, n_leapfrog, n_steps) for k, step in enumerate(steps)]
-        super().__init__(target, [*rungs, SwapKernel(betas, swaps == "reversible")])
+
+        def kernels(beta):
+            return [HamiltonianKernel(steps[betas.index(beta)], n_leapfrog, n_steps, name=f"β = {beta:.3g}")]
+
+        super().__init__(target, replica_kernels(kernels, betas, swaps), len(betas))
         self.inverse_temperatures = betas
-
-    def _spread(self, state):
-        """Every rung starts where the chains do; rows are rung after rung."""
-        n = len(self.inverse_temperatures)
-        return ChainState(*(t.repeat(n, *(1 for _ in t.shape[1:])) for t in (state.x, state.u, state.score)))
-
-    def _kept(self, state):
-        return state.rows(_rung(0, len(self.inverse_temperatures), state))
-
-
-def _rung(k, n_rungs, state):
-    """Rows of rung `k`."""
-    n = len(state) // n_rungs
-    return slice(k * n, (k + 1) * n)
-
-
-class RungKernel(HamiltonianKernel):
-    """Trajectories of the chains at one rung, the others standing by."""
-
-    def __init__(self, k, betas, step_size, n_leapfrog, n_steps):
-        super().__init__(step_size, n_leapfrog, n_steps, name=f"β = {betas[k]:.3g}")
-        self.k, self.n_rungs, self.beta = k, len(betas), betas[k]
-
-    def move(self, target, state, generator, adapt):
-        rows = _rung(self.k, self.n_rungs, state)
-        moved = super().move(target, state.rows(rows), generator, adapt, inverse_temperature=self.beta)
-        return state.with_rows(rows, moved)
-
-
-class SwapKernel(Kernel):
-    """Neighbouring rungs trade configurations; no evaluations."""
-
-    def __init__(self, betas, reversible):
-        super().__init__("swaps")
-        self.betas, self.reversible = tuple(betas), reversible
-
-    def reset(self):
-        super().reset()
-        self.is_odd = False
-
-    def move(self, target, state, generator, adapt):
-        if self.reversible:
-            self.is_odd = bool(torch.rand(1, generator=generator, device=state.u.device) < 0.5)
-        n_rungs = len(self.betas)
-        for k in range(int(self.is_odd), n_rungs - 1, 2):
-            cold, hot = (_rung(r, n_rungs, state) for r in (k, k + 1))
-            mine, other = state.rows(cold), state.rows(hot)
-            accepted, _ = metropolis((self.betas[k] - self.betas[k + 1]) * (mine.u - other.u), generator)
-            self.count(f"swap {self.betas[k]:.3g}–{self.betas[k + 1]:.3g}", accepted)
-            state = state.with_rows(cold, mine.where(accepted, other)).with_rows(hot, other.where(accepted, mine))
-        self.is_odd = not self.is_odd
-        return state
-
-    def state_dict(self):
-        return super().state_dict() | {"is_odd": self.is_odd}
-
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.is_odd = state["is_odd"]

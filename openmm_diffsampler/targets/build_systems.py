@@ -15,6 +15,7 @@ __all__ = ["BUILDERS", "build_system", "icosahedron"]
 
 _VACUUM_ORIGIN = "openmmtools.testsystems.AlanineDipeptideVacuum(constraints=None) without CMMotionRemover"
 _IMPLICIT_ORIGIN = "openmmtools.testsystems.AlanineDipeptideImplicit(constraints=None) without CMMotionRemover"
+_ASPARTAME_ORIGIN = "built from internal coordinates and minimised; parameters from the charmm36.xml that OpenMM ships"
 _CLUSTER_ORIGIN = "Köhler, Klein & Noé, Equivariant flows, ICML 2020"
 
 
@@ -72,6 +73,105 @@ def is_l_alanine(topology, positions):
     index = {atom.name: atom.index for atom in topology.atoms() if atom.residue.name == "ALA"}
     n, c, cb = (positions[index[name]] - positions[index["CA"]] for name in ("N", "C", "CB"))
     return float(n @ np.cross(c, cb)) > 0
+
+
+#: Aspartame, the dipeptide Asp-Phe as methyl ester, with NH3+ and COO− as in water. A row: an atom, the one that it is
+#: bonded to, the next one and a third, the torsion and the angle of these four in degrees.
+_ASPARTAME = """
+N1    -   -   -     -   -
+CA1   N1  -   -     -   -
+C1    CA1 N1  -     -   -
+O1    C1  CA1 N1  -40 120
+CB1   CA1 N1  C1 -120 110
+HA1   CA1 N1  C1  120 110
+HN1   N1  CA1 C1   60 110
+HN2   N1  CA1 C1  180 110
+HN3   N1  CA1 C1  -60 110
+CG1   CB1 CA1 N1  -65 112
+HB1   CB1 CA1 N1   55 110
+HB2   CB1 CA1 N1  175 110
+OD1   CG1 CB1 CA1 -30 118
+OD2   CG1 CB1 CA1 150 118
+N2    C1  CA1 N1  140 116
+HN4   N2  C1  CA1   0 120
+CA2   N2  C1  CA1 180 122
+C2    CA2 N2  C1 -120 110
+O2    C2  CA2 N2  -40 122
+CB2   CA2 N2  C2 -120 110
+HA2   CA2 N2  C2  120 110
+CR1   CB2 CA2 N2  -65 113
+HB3   CB2 CA2 N2   55 110
+HB4   CB2 CA2 N2  175 110
+CR2   CR1 CB2 CA2  90 120
+HR2   CR2 CR1 CB2   0 120
+CR3   CR2 CR1 CB2 180 120
+HR3   CR3 CR2 CR1 180 120
+CR4   CR3 CR2 CR1   0 120
+HR4   CR4 CR3 CR2 180 120
+CR5   CR4 CR3 CR2   0 120
+HR5   CR5 CR4 CR3 180 120
+CR6   CR5 CR4 CR3   0 120
+HR6   CR6 CR5 CR4 180 120
+OM    C2  CA2 N2  140 112
+CM    OM  C2  CA2 180 115
+HM1   CM  OM  C2   60 110
+HM2   CM  OM  C2  180 110
+HM3   CM  OM  C2  -60 110
+"""
+
+
+def _aspartame():
+    rows = [line.split() for line in _ASPARTAME.split("\n") if line]
+    names = [row[0] for row in rows]
+    bonds = [(row[0], row[1]) for row in rows[1:]] + [("CR6", "CR1")]
+    # The force field knows amino acids by themselves; a chemist's file has one molecule.
+    split = names.index("N2")
+    peptide = _topology([("ASP", names[:split]), ("PHE", names[split:])], bonds)
+    force_field = app.ForceField("charmm36.xml", "implicit/obc2.xml")
+    system = force_field.createSystem(
+        peptide, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=False
+    )
+    for i in reversed(range(system.getNumForces())):
+        force = system.getForce(i)
+        if isinstance(force, openmm.CMAPTorsionForce) and not force.getNumTorsions():
+            system.removeForce(i)  # maps without an amino acid between two others
+    return {
+        "system": system,
+        "topology": _topology([("APM", names)], bonds),
+        "positions": _minimised(system, _from_internal_coordinates(rows)),
+        "temperature": 300 * unit.kelvin,
+        "description": "aspartame (Asp-Phe methyl ester, 39 atoms) in implicit water (OBC2), all bonds flexible",
+        "force_field": "CHARMM36 with OBC2 as CustomGBForce",
+        "origin": _ASPARTAME_ORIGIN,
+    }
+
+
+def _topology(residues, bonds):
+    """One chain of (residue name, atom names); an element is the first letter of a name."""
+    topology, atoms = app.Topology(), {}
+    chain = topology.addChain()
+    for residue_name, names in residues:
+        residue = topology.addResidue(residue_name, chain)
+        atoms |= {name: topology.addAtom(name, app.Element.getBySymbol(name[0]), residue) for name in names}
+    for a, b in bonds:
+        topology.addBond(atoms[a], atoms[b])
+    return topology
+
+
+def _from_internal_coordinates(rows):
+    """Positions in nm; bonds are 0.1 nm to hydrogen and 0.14 nm between others, for a minimisation to correct."""
+    index = {row[0]: i for i, row in enumerate(rows)}
+    x = np.zeros((len(rows), 3))
+    x[1], x[2] = (0.14, 0, 0), (0.19, 0.13, 0)
+    for i, (name, *others, torsion, angle) in enumerate(rows[3:], 3):
+        length, theta, phi = 0.1 if name[0] == "H" else 0.14, math.radians(float(angle)), math.radians(float(torsion))
+        a, b, c = (x[index[other]] for other in others)
+        along = (a - b) / np.linalg.norm(a - b)
+        normal = np.cross(b - c, along)
+        normal /= np.linalg.norm(normal)
+        sideways = math.cos(phi) * np.cross(normal, along) + math.sin(phi) * normal
+        x[i] = a + length * (math.sin(theta) * sideways - math.cos(theta) * along)
+    return x
 
 
 def _lennard_jones(n_shells):
@@ -134,6 +234,7 @@ BUILDERS = {
     "alanine-dipeptide-vacuum": lambda: _alanine_dipeptide(
         "AlanineDipeptideVacuum", "vacuum", "AMBER ff96", _VACUUM_ORIGIN
     ),
+    "aspartame": _aspartame,
     "lj13": lambda: _lennard_jones(1),
     "lj55": lambda: _lennard_jones(2),
 }

@@ -115,3 +115,18 @@ def ar1():
         return x
 
     return build
+
+
+@pytest.fixture(scope="session")
+def markov():
+    """Function of (rng, p, stay, n_draws, n_chains) -> states (n_draws, n_chains), drawn anew from p or kept."""
+
+    def build(rng, p, stay, n_draws, n_chains):
+        fresh = rng.choice(len(p), size=(n_draws, n_chains), p=p)
+        states = fresh.copy()
+        kept = rng.random((n_draws, n_chains)) < stay
+        for t in range(1, n_draws):
+            states[t] = np.where(kept[t], states[t - 1], fresh[t])
+        return states
+
+    return build

@@ -7,6 +7,7 @@ import openmm
 import pytest
 from openmm import unit
 
+from openmm_diffsampler.coordinates import rotatable_torsions
 from openmm_diffsampler.targets import build_systems
 from openmm_diffsampler.targets.build_systems import BUILDERS, build_system, icosahedron, is_l_alanine, main
 from openmm_diffsampler.targets.system import load_system, save_system
@@ -57,6 +58,28 @@ def test_alanine_dipeptide_is_left_handed_and_flexible(name):
     assert "CMMotionRemover" not in forces
     assert ("CustomGBForce" in forces) == (name == "alanine-dipeptide")
     assert system.system.getNumParticles() == 22 and system.topology.getNumBonds() == 21
+
+
+def test_aspartame_is_neutral_left_handed_and_flexible():
+    system = load_system("aspartame")
+    index = {atom.name: atom.index for atom in system.topology.atoms()}
+    positions = system.positions.value_in_unit(unit.nanometer)
+    for k in "12":
+        n, c, cb = (positions[index[name + k]] - positions[index["CA" + k]] for name in ("N", "C", "CB"))
+        assert n @ np.cross(c, cb) > 0
+    assert system.system.getNumConstraints() == 0 and system.system.getNumParticles() == 39
+    (charges,) = (force for force in system.system.getForces() if isinstance(force, openmm.NonbondedForce))
+    assert sum(charges.getParticleParameters(i)[0]._value for i in range(39)) == pytest.approx(0, abs=1e-9)
+    names = {name: i for i, name in index.items()}
+    middle = {f"{names[j]}-{names[k]}" for _, j, k, _ in rotatable_torsions(system.mdtraj_topology)}
+    ends = {"N1-CA1", "OM-CM"}  # of ammonium and methyl
+    amide_and_ester = {"C1-N2", "C2-OM"}
+    others = {"CA1-C1", "CA1-CB1", "CB1-CG1", "N2-CA2", "CA2-C2", "CA2-CB2", "CB2-CR1"}
+    assert middle == ends | amide_and_ester | others
+
+
+def test_aspartame_in_closed_form_agrees_with_openmm():
+    assert load_system("aspartame").target(backend="kernel").backend == "kernel"  # compared as it is made
 
 
 @pytest.mark.parametrize(("name", "lowest"), [("lj13", -83.1), ("lj55", -491.6)])

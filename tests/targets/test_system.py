@@ -11,7 +11,7 @@ from openmm import unit
 from openmm_diffsampler.targets import system as system_module
 from openmm_diffsampler.targets.system import AnalyticSystem, list_systems, load_system, save_system
 
-BUILT_IN = {"alanine-dipeptide", "alanine-dipeptide-vacuum", "dw4", "gmm40", "lj13", "lj55", "mw32"}
+BUILT_IN = {"alanine-dipeptide", "alanine-dipeptide-vacuum", "aspartame", "dw4", "gmm40", "lj13", "lj55", "mw32"}
 
 
 @pytest.fixture

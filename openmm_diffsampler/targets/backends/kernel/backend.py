@@ -2,8 +2,6 @@
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from threading import Lock
 from weakref import WeakSet
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 
 from ..differences import STEP, force_difference
+from ..threads import n_threads, submitted
 from .code import NAME, Kernel
 from .machine_code import load
 
@@ -29,22 +28,8 @@ class KernelTooLargeError(ValueError):
     """A System whose workspace would not fit."""
 
 
-@cache
-def _pool(n_threads):
-    return ThreadPoolExecutor(n_threads)
-
-
-def _submitted(n_threads, work, arguments):
-    """Futures of `work` on each of the arguments; none where the interpreter is about to end and takes no more."""
-    try:
-        return [_pool(n_threads).submit(work, argument) for argument in arguments]
-    except RuntimeError:
-        return []
-
-
 def _after_fork():
     """A child has none of its parent's threads, and must not wait for them."""
-    _pool.cache_clear()
     for backend in _backends:
         backend._lock = Lock()
 
@@ -52,11 +37,6 @@ def _after_fork():
 _backends = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def n_threads():
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 class KernelBackend:
@@ -117,7 +97,7 @@ class KernelBackend:
             busy.append(time.perf_counter() - start)
 
         with self._lock:  # the workspaces serve one batch at a time
-            others = _submitted(self.threads, work, self.workspaces[1:n_workers])
+            others = submitted(self.threads, work, self.workspaces[1:n_workers])
             try:
                 work(self.workspaces[0])
             finally:  # also when the user interrupts

@@ -1,0 +1,121 @@
+"""Numbers of a run as tables of text, for the report and the terminal."""
+
+from .populations import population_text
+
+__all__ = ["convergence_in_words", "result_tables"]
+
+_TITLES = {
+    "torsions": "Convergence of each torsion (good: R-hat below 1.01, effective sample size ESS above 400)",
+    "basins": "Populations of the basins in (φ, ψ)",
+    "wells": "Populations of the wells of each torsion",
+    "conformers": "Populations of conformers, from 1 %",
+    "observables": "Means, effective sample size and R-hat (near 1 where the chains agree; below 1.01 is good)",
+    "levels": "Acceptance of each level after warm-up",
+}
+
+#: Conformers of more torsions are written in one column.
+_MOST_COLUMNS = 5
+
+
+def result_tables(diagnostics, keys=tuple(_TITLES)):
+    """Tables (heading, column names, rows of text) of what ``diagnostics.json`` holds; empty ones are left out.
+
+    Populations are written as value ± standard error, or with the 95 % bound where no frame is in a state.
+
+    Arguments:
+        diagnostics: dict as read from ``diagnostics.json``.
+        keys: which tables, in this order.
+
+    Example:
+        >>> row = {"basin": "C7ax", "population": 0.0, "standard error": None, "upper bound (95 %)": 0.0015}
+        >>> result_tables({"basins": [row]}, ["basins"])
+        [('Populations of the basins in (φ, ψ)', ['basin', 'population'], [['C7ax', 'not visited (< 0.0015)']])]
+    """
+    tables = []
+    for key in keys:
+        rows = diagnostics.get(key)
+        if rows:
+            columns, body = _BODIES.get(key, _plain)(rows)
+            if body:
+                tables.append((_TITLES[key], columns, body))
+    return tables
+
+
+def convergence_in_words(diagnostics):
+    """One line on all torsions, or None where there are no chains with torsions.
+
+    Example:
+        >>> rows = [{"torsion": "phi", "converged": "no: R-hat above 1.01"}, {"torsion": "psi", "converged": "yes"}]
+        >>> convergence_in_words({"torsions": rows})
+        '1 of 2 torsions converged; not phi'
+    """
+    rows = diagnostics.get("torsions")
+    if not rows:
+        return None
+    bad = [row["torsion"] for row in rows if row["converged"] != "yes"]
+    text = f"{len(rows) - len(bad)} of {len(rows)} torsions converged"
+    if bad:
+        text += "; not " + ", ".join(bad[:6]) + (f" and {len(bad) - 6} more" if len(bad) > 6 else "")
+    return text
+
+
+def _torsions(rows):
+    columns = ["torsion", "converged", "R-hat", "ESS", "wells", "transitions", "per chain"]
+    body = []
+    for row in rows:
+        chain = row["transitions of a chain"]
+        several = row["wells"] > 1
+        body.append(
+            [
+                row["torsion"] + (" (symmetric end)" if row["symmetric end"] else ""),
+                row["converged"],
+                "–" if row["R-hat"] is None else f"{row['R-hat']:.3f}",
+                f"{row['effective sample size']:,.0f}",
+                str(row["wells"]),
+                f"{row['transitions']:,}" if several else "–",
+                f"{chain['mean']:.3g} ({chain['fewest']} to {chain['most']})" if several else "–",
+            ]
+        )
+    return columns, body
+
+
+def _basins(rows):
+    return ["basin", "population"], [[row["basin"], _population(row)] for row in rows]
+
+
+def _wells(rows):
+    """The wells of a symmetric group, such as methyl, are one conformer, and left out."""
+    body = [
+        [row["torsion"], row["well"], f"{row['from / °']:.0f}° to {row['to / °']:.0f}°", _population(row)]
+        for row in rows
+        if not row["symmetric end"]
+    ]
+    return ["torsion", "well", "from, to", "population"], body
+
+
+def _conformers(rows):
+    names = list(rows[0]["wells"])
+    if len(names) > _MOST_COLUMNS:
+        columns = ["population", "wells of " + ", ".join(names)]
+        return columns, [[_population(row), ", ".join(row["wells"].values())] for row in rows]
+    return ["population", *names], [[_population(row), *row["wells"].values()] for row in rows]
+
+
+_BODIES = {"torsions": _torsions, "basins": _basins, "wells": _wells, "conformers": _conformers}
+
+
+def _population(row):
+    return population_text(row["population"], row["standard error"], row.get("upper bound (95 %)"))
+
+
+def _plain(rows):
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return columns, [[_cell(row.get(column, "")) for column in columns] for row in rows]
+
+
+def _cell(value):
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+    return str(value)

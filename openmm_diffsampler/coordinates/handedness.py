@@ -1,0 +1,84 @@
+"""Stereocentres, and on which hand they are."""
+
+from itertools import combinations
+
+import torch
+
+from .graph import neighbours, reachable
+
+__all__ = ["Handedness", "refined_colours", "stereocentres"]
+
+
+def stereocentres(topology):
+    """Atoms with four neighbours of which no two can be exchanged, each with three of the neighbours.
+
+    Two neighbours can be exchanged if the bond graph with its elements looks the same from both (colour refinement) and
+    no ring joins them: a ring atom's two neighbours in the ring tell its faces apart, as in cis and trans. Mirroring a
+    stereocentre makes another compound; mirroring any other centre merely renames equal atoms.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+
+    Returns:
+        list of (centre, a, b, c), atom indices.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> stereocentres(load_system("alanine-dipeptide").mdtraj_topology)
+        [(8, 6, 9, 10)]
+    """
+    bonded = neighbours(topology)
+    colours = refined_colours(topology)
+
+    def exchangeable(a, b, centre):
+        return colours[a] == colours[b] and b not in reachable({**bonded, centre: set()}, a, centre)
+
+    return [
+        (centre, *sorted(around)[:3])
+        for centre, around in sorted(bonded.items())
+        if len(around) == 4 and not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2))
+    ]
+
+
+def refined_colours(topology):
+    """dict of atom → colour: the element, split by the colours of the neighbours until none splits any more."""
+    bonded = neighbours(topology)
+    colours, n = {a.index: getattr(a.element, "atomic_number", a.name) for a in topology.atoms}, 0
+    while len(set(colours.values())) > n:
+        n = len(set(colours.values()))
+        colours = {i: hash((colours[i], tuple(sorted(hash(colours[j]) for j in bonded[i])))) for i in bonded}
+    return colours
+
+
+class Handedness:
+    r"""The signs of (a − c)·[(b − c) × (d − c)] at each stereocentre c with neighbours a, b, d.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+        positions: (n_atoms, 3) tensor of a configuration with the wanted handedness.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> molecule = load_system("alanine-dipeptide")
+        >>> x = torch.as_tensor(molecule.positions._value)
+        >>> handedness = Handedness(molecule.mdtraj_topology, x)
+        >>> handedness.is_kept(torch.stack([x, -x])).tolist()
+        [True, False]
+    """
+
+    def __init__(self, topology, positions):
+        self.centres = torch.tensor(stereocentres(topology), dtype=torch.int64).reshape(-1, 4)
+        self.signs = self._volumes(positions[None])[0].sign()
+
+    def __len__(self):
+        return len(self.centres)
+
+    def _volumes(self, x):
+        a, b, d = (x[:, self.centres[:, k]] - x[:, self.centres[:, 0]] for k in (1, 2, 3))
+        return (a * torch.linalg.cross(b, d)).sum(-1)
+
+    def is_kept(self, x):
+        """(n, n_atoms, 3) → (n,) bool: whether all stereocentres have the wanted signs."""
+        if not len(self):
+            return torch.ones(len(x), dtype=torch.bool, device=x.device)
+        return (self._volumes(x) * self.signs.to(x) > 0).all(1)

@@ -1,0 +1,145 @@
+"""The density of a molecule over its internal coordinates, as a target of its own."""
+
+import math
+
+import torch
+
+from openmm_diffsampler.targets.base import Target
+
+from .handedness import Handedness
+from .internal import InternalCoordinates
+
+__all__ = ["CHIRALITY", "InternalTarget"]
+
+CHIRALITY = ("keep", "free")
+
+
+class InternalTarget(Target):
+    r"""p(y) of a molecule over internal coordinates in units of their thermal widths, z = D^{1/2} y:
+
+    .. math:: u(y) = E(x(z))/kT - \log J(z) - \tfrac12 \log|D|,
+
+    such that ∫exp(−u)dy, over bonds, angles and one turn of each torsion, is the Z of the Cartesian target. Torsions
+    may take any real value (*lifted* torsions): u is periodic in them, so that Gaussian noise and tethers need no
+    wrapping and stay exact.
+
+    A configuration with a stereocentre on the other hand has u = +∞ and counts in :attr:`n_inverted`, as do bonds and
+    angles out of range without being counted.
+
+    Arguments:
+        target: the Cartesian target, with a topology, whose energy ignores translation and rotation.
+        positions: (n_atoms, 3) or (n, n_atoms, 3), nm: the handedness to keep and where invariance is checked.
+        widths: (3N − 6,) D^{1/2} in nm and radians; by default 0.003 nm, 0.07 and (torsions) 0.3.
+        chirality: ``"keep"`` or ``"free"``.
+
+    Raises:
+        TypeError, ValueError: a target without topology or bonds, an energy that depends on where the molecule is or
+            how it is turned, widths that are not positive, atoms in a line.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> molecule = load_system("alanine-dipeptide")
+        >>> target = InternalTarget(molecule.target(), molecule.positions)
+        >>> y = target.from_cartesian(torch.as_tensor(molecule.positions._value)[None])
+        >>> u, score = target.reduced_potential_and_score(y)
+        >>> score.shape, target.to_cartesian(y).shape
+        (torch.Size([1, 60]), torch.Size([1, 22, 3]))
+    """
+
+    def __init__(self, target, positions, *, widths=None, chirality="keep"):
+        if target.topology is None:
+            raise TypeError(f"{target.name} has no topology, which internal coordinates are made from")
+        if chirality not in CHIRALITY:
+            raise ValueError(f"chirality is {chirality!r}; supported are {', '.join(map(repr, CHIRALITY))}")
+        self.cartesian, self.coordinates = target, InternalCoordinates(target.topology)
+        super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
+        positions = getattr(positions, "_value", positions)
+        x = torch.as_tensor(positions, dtype=target.dtype, device="cpu").reshape(-1, target.event_shape[0], 3)
+        self._require_invariant(x)
+        self.chirality = chirality
+        self.handedness = Handedness(target.topology, x[0])
+        self.n_inverted = 0
+        self.set_widths(_typical_widths(self.coordinates) if widths is None else widths)
+
+    def _require_invariant(self, x):
+        """Energies may not notice where the molecule is and how it is turned."""
+        turned = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=x.dtype))[0]
+        turned = turned * torch.linalg.det(turned)
+        x = x[:1]
+        before, after = self.cartesian.reduced_potential(torch.cat([x, x @ turned.T + 0.1]).to(self.device)).tolist()
+        if not abs(before - after) < 1e-3 * max(1.0, abs(before)):
+            raise ValueError(
+                f"the energy of {self.name} changes from {before:.6g} to {after:.6g} kT when the molecule is moved and "
+                "turned; internal coordinates leave out where it is, so sample it in Cartesian coordinates"
+            )
+
+    def set_widths(self, widths):
+        """Take other units of y: (3N − 6,) positive numbers."""
+        widths = torch.as_tensor(widths, dtype=self.dtype, device=self.device)
+        if widths.shape != self.event_shape or not (widths > 0).all():
+            raise ValueError(f"widths have shape {tuple(widths.shape)}; give {self.event_shape[0]} positive numbers")
+        self.widths = widths
+        self._log_widths = float(widths.log().sum())
+
+    @property
+    def turn(self):
+        """(n_torsions,) one turn of each torsion in units of y."""
+        return 2 * math.pi / self.widths[self.coordinates.torsions]
+
+    def _parameters(self):
+        return {"chirality": self.chirality, "widths": [float(f"{w:.6g}") for w in self.widths.tolist()]}
+
+    def identity(self):
+        """As of the Cartesian target, with chirality and widths."""
+        return self.cartesian.identity() | {"event shape": list(self.event_shape)} | self._parameters()
+
+    def from_cartesian(self, x):
+        """Positions (n, n_atoms, 3) in nm → y (n, 3N − 6)."""
+        return self.coordinates.to_internal(x.to(self.dtype)) / self.widths
+
+    def to_cartesian(self, y):
+        """y (n, 3N − 6) → positions (n, n_atoms, 3) in nm with the centroid at zero. Differentiable once."""
+        return self.cartesian.project(self.coordinates.to_cartesian(y * self.widths))
+
+    def log_volume(self, y):
+        """log(J·|D|^{1/2}), which u(y) is lower by than E/kT: (n, 3N − 6) → (n,)."""
+        return self.coordinates.log_jacobian(y * self.widths) + self._log_widths
+
+    def _evaluate_guarded(self, y):
+        c = self.coordinates
+        self.n_evaluations += len(y)
+        z = y * self.widths
+        x = c.place(z).to(self.device)
+        u, force, valid = self.cartesian._evaluate_guarded(x)
+        u = u - self.log_volume(y)
+        valid = valid & (u < torch.inf)
+        if self.chirality == "keep" and len(self.handedness):
+            kept = self.handedness.is_kept(x)
+            self.n_inverted += int((valid & ~kept).sum())
+            valid = valid & kept
+        score = c.pull_back(x, force).to(self.device)
+        score[:, c.bonds] += 2 / z[:, c.bonds]
+        score[:, c.angles] += 1 / z[:, c.angles].tan()
+        score *= self.widths
+        if not valid.all():
+            u = torch.where(valid, u, torch.inf)
+            score = torch.where(valid[:, None], score, 0.0)
+        return u, score, valid
+
+    def _evaluate(self, y):
+        """In torch operations, for what differentiates through the score."""
+        z = y * self.widths
+        return self.cartesian.reduced_potential(self.coordinates.to_cartesian(z)) - self.coordinates.log_jacobian(z)
+
+    def _score_vjp(self, y, v):
+        """vᵀ∂s/∂y by central differences of scores; relative error about 1e-8 in double precision."""
+        step = 1e-4 if self.dtype == torch.float64 else 1e-2
+        scale = step / v.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        ahead, behind = (self._evaluate_guarded(y + sign * scale * v)[1] for sign in (1, -1))
+        return (ahead - behind) / (2 * scale)
+
+
+def _typical_widths(coordinates):
+    widths = torch.full((len(coordinates),), 0.3, dtype=torch.float64)
+    widths[coordinates.bonds], widths[coordinates.angles] = 0.003, 0.07
+    return widths

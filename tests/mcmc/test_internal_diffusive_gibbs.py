@@ -1,0 +1,181 @@
+"""Diffusive Gibbs sampling in internal coordinates against known torsion marginals; tests state the z they allow."""
+
+import math
+
+import openmm
+import pytest
+import torch
+from openmm import unit
+
+from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget, load_system
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.mcmc.kernels import HamiltonianKernel, NoiseKernel
+from openmm_diffsampler.mcmc.state import evaluate
+from openmm_diffsampler.mcmc.torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
+
+from .torsion_chain import TorsionChain
+
+CHAIN = TorsionChain(biases=(0.6, -0.4, 0.2))
+
+#: Ways to sample it, all of which must cross barriers of 20 kT.
+WAYS = {
+    "default": {},
+    "learned pairs alone": {"n_trials": 0},
+    "single torsions alone": {"n_learned_trials": 0, "n_trials": 8},
+    "all torsions at once": {"n_learned_trials": 0, "n_trials": 0, "n_all_trials": 8},
+    "every coordinate noised a little": {"noise_scales": [0.3, 0.1]},
+    "in replica exchange": {"inverse_temperatures": [1.0, 0.6, 0.3]},
+    "in replica exchange, reversible": {"inverse_temperatures": [1.0, 0.5], "swaps": "reversible"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_populations_of_torsions(way):
+    """All chains start with every torsion at π; shares of the wells by quadrature, 4 standard errors."""
+    sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, **WAYS[way])
+    wt = sampler.sample(CHAIN.start, 300, n_chains=64, n_warmup=100, seed=1)
+    assert wt.topology is CHAIN.target.topology and wt.temperature == CHAIN.target.temperature
+    near = (CHAIN.torsions(wt).abs() < math.pi / 2).double()
+    for column, bias in zip(near.T, CHAIN.bias_of(), strict=True):
+        share, error = wt.expectation(column)
+        assert error < 0.04 and abs(share - CHAIN.share(bias)) < 4 * error
+    torch.testing.assert_close(CHAIN.target.reduced_potential(wt.x), wt.reduced_potential)
+
+
+@pytest.mark.parametrize("way", ["default", "in replica exchange"])
+def test_stiff_coordinates(way):
+    """Equipartition of bonds and angles, with the Jacobian: means of exact draws, 4 standard errors."""
+    sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, **WAYS[way])
+    wt = sampler.sample(CHAIN.start, 300, n_chains=64, n_warmup=100, seed=2)
+    z = CHAIN.coordinates.to_internal(wt.x)
+    exact = CHAIN.sample(200_000, torch.Generator().manual_seed(0))
+    for k in range(CHAIN.coordinates.torsions.start):
+        for power in (1, 2):
+            centre = exact[:, k].mean()
+            value, error = wt.expectation((z[:, k] - centre) ** power)
+            ours = (exact[:, k] - centre) ** power
+            assert abs(value - float(ours.mean())) < 4 * math.hypot(error, float(ours.std()) / 200_000**0.5)
+
+
+TARGET = InternalTarget(CHAIN.target, CHAIN.start)
+FIRST = CHAIN.coordinates.torsions.start
+KERNELS = {
+    "learned pair": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1)], TARGET.widths, 1),
+    "learned single": lambda: LearnedTorsionKernel([(FIRST,)], TARGET.widths, 1),
+    "noise on one": lambda: TorsionNoiseKernel([(FIRST,), (FIRST + 1,)], TARGET.widths, 1),
+    "noise on a rotor": lambda: TorsionNoiseKernel([(FIRST,)], TARGET.widths, 1, [3], scale=0.3),
+    "noise on all": lambda: TorsionNoiseKernel([range(FIRST, FIRST + 3)], TARGET.widths, 1),
+    "noise on everything": lambda: NoiseKernel(0.2, 0.3, 2, 1),
+    "noise on torsions, tethered": lambda: NoiseKernel(
+        tuple(5.0 if k >= FIRST else 0.0 for k in range(len(TARGET.coordinates))), 0.3, 2, 1
+    ),
+    "Hamiltonian": lambda: HamiltonianKernel(0.5, 3),
+}
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize("name", KERNELS)
+def test_detailed_balance(name, beta):
+    """Between exact draws and where one call of a kernel takes them, as many go from A to B as from B to A (z < 4).
+
+    A and B are wells of two torsions and halves of a bond; at β = 1/2 the draws are weighted by e^{u/2}, resampled.
+    """
+    generator, n = torch.Generator().manual_seed(3), 20_000
+    before = evaluate(TARGET, CHAIN.sample(n if beta == 1 else 8 * n, generator) / TARGET.widths)
+    kernel = KERNELS[name]()
+    if isinstance(kernel, LearnedTorsionKernel):
+        for density in kernel.densities:  # learned from something else than the target
+            density.update(0.7 + torch.randn(1000, len(density.shape), generator=generator))
+    if beta != 1:
+        rows = torch.multinomial(((1 - beta) * before.u).softmax(0), n, replacement=True, generator=generator)
+        before = before.rows(rows)
+    after = kernel(TARGET, before, generator, inverse_temperature=beta)
+
+    def cell(state):
+        z = state.x * TARGET.widths
+        wells = [(z[:, FIRST + k].cos() > 0).long() for k in (0, 1)]
+        return 4 * wells[0] + 2 * wells[1] + (z[:, 0] > 0.15).long()
+
+    flow = torch.zeros(8, 8, dtype=torch.float64)
+    flow.index_put_((cell(before), cell(after)), torch.ones(n, dtype=torch.float64), accumulate=True)
+    both = flow + flow.T
+    # Copies of a resampled draw move independently, but their number is what e^{u/2} made it: a wider spread.
+    spread = 1.0 if beta == 1 else 2.0
+    assert both.fill_diagonal_(0).sum() > 100
+    assert ((flow - flow.T).abs() < 4 * spread * (both + 10).sqrt()).all()
+
+
+def test_statistics_and_counts():
+    sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start)
+    before = CHAIN.target.n_evaluations
+    sampler.sample(CHAIN.start, 10, n_chains=8, n_warmup=5, seed=0)
+    learned, noise, hmc = sampler.statistics
+    assert (learned["level"], hmc["level"]) == ("learned torsions", "HMC") and noise["level"].startswith(
+        "torsion noise"
+    )
+    assert sum(row["evaluations"] for row in sampler.statistics) == 10 * 8 * (4 + 1 + 6)
+    assert CHAIN.target.n_evaluations - before == 8 + 8 + 15 * 8 * 11
+    rates = sampler.kernels[1].acceptance_by_block()
+    assert len(rates) == 3 and all(0 < s <= 2.5 for _, s, _ in rates.values())
+
+
+@pytest.mark.parametrize("way", ["default", "in replica exchange"])
+def test_resumed_run_is_the_same(tmp_path, way):
+    def run(folder, n_draws):
+        sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, **WAYS[way])
+        return sampler.sample(CHAIN.start, n_draws, n_chains=6, n_warmup=9, seed=3, checkpoint=folder)
+
+    whole = run(None, 12)
+    run(tmp_path, 5)
+    assert torch.equal(whole.x, run(tmp_path, 12).x)
+
+
+def tetrahedron():
+    """CHFClBr without anything that tells its mirror images apart."""
+    import mdtraj as md
+
+    topology = md.Topology()
+    residue = topology.add_residue("MOL", topology.add_chain())
+    names = ("carbon", "hydrogen", "fluorine", "chlorine", "bromine")
+    atoms = [topology.add_atom(f"X{k}", getattr(md.element, name), residue) for k, name in enumerate(names)]
+    system, bond, angle = openmm.System(), openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    for k in range(5):
+        system.addParticle(12)
+        if k:
+            topology.add_bond(atoms[0], atoms[k])
+            bond.addBond(0, k, 0.15, 20000)
+        for other in range(1, k):
+            angle.addAngle(other, 0, k, math.acos(-1 / 3), 60)
+    system.addForce(bond)
+    system.addForce(angle)
+    x = torch.tensor([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64) * 0.15 / 3**0.5
+    return OpenMMTarget(system, 300 * unit.kelvin, topology, positions=x.numpy()), x
+
+
+@pytest.mark.parametrize("chirality", ["keep", "free"])
+def test_chirality(chirality):
+    """Noise on the impropers mirrors the centre: never when it is kept, to equal shares when it is free (z < 4)."""
+    target, x = tetrahedron()
+    impropers = [8.0 if k >= 7 else 0.0 for k in range(9)]
+    sampler = InternalDiffusiveGibbs(target, x, noise_scales=[impropers], chirality=chirality)
+    wt = sampler.sample(x, 200, n_chains=100, n_warmup=50, seed=4)
+    kept = sampler.target.handedness.is_kept(wt.x).double()
+    if chirality == "keep":
+        assert kept.all() and sampler.n_inverted > 100
+    else:
+        share, error = wt.expectation(kept)
+        assert sampler.n_inverted == 0 and error < 0.05 and abs(share - 0.5) < 4 * error
+
+
+def test_what_cannot_be_sampled_is_refused():
+    with pytest.raises(ValueError, match="no rotatable torsion"):
+        InternalDiffusiveGibbs(*tetrahedron())
+    cluster = load_system("lj13")
+    with pytest.raises(ValueError, match="0 bonds"):
+        InternalDiffusiveGibbs(cluster.target(), cluster.positions)
+    with pytest.raises(ValueError, match="chirality is 'both'"):
+        InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, chirality="both")
+    with pytest.raises(ValueError, match="noise scale"):
+        InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, noise_scales=[-1.0])
+    with pytest.raises(ValueError, match="fall from 1"):
+        InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, inverse_temperatures=[1.0])
