@@ -16,8 +16,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich
 app.command()(train)
 app.command()(sample)
 
-_METHODS = ("digs", "hmc", "mala")
-
 
 @app.command()
 def systems():
@@ -37,17 +35,28 @@ def systems():
 def run(
     system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-run.")] = None,
-    method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), hmc or mala.")] = "digs",
+    method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), tempering, hmc or mala.")] = "digs",
+    coordinates: Annotated[str, typer.Option(help="Of digs: internal, cartesian, or auto.")] = "auto",
     chains: Annotated[int, typer.Option(min=1, help="Chains, side by side.")] = 128,
     draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 500,
     warmup: Annotated[int, typer.Option(min=0, help="Sweeps before the first frame; step sizes adapt here.")] = 100,
     thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 8,
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="In kelvin; by default that of the system.")] = None,
-    noise_scale: Annotated[list[float] | None, typer.Option(help="Noise level in nm; repeat for a ladder.")] = None,
-    torsion_scale: Annotated[float | None, typer.Option(help="Noise on torsions in rad; 0 for none.")] = None,
-    step_size: Annotated[float | None, typer.Option(help="Where adaptation starts, in nm.")] = None,
+    noise_scale: Annotated[
+        list[float] | None,
+        typer.Option(help="Noise level in nm (thermal widths with --coordinates internal); repeat for a ladder."),
+    ] = None,
+    torsion_scale: Annotated[
+        float | None, typer.Option(help="Noise on torsions in rad, in Cartesian coordinates; 0 for none.")
+    ] = None,
+    step_size: Annotated[float | None, typer.Option(help="Where adaptation starts, in nm; Cartesian.")] = None,
     leapfrog: Annotated[int | None, typer.Option(min=1, help="Leapfrog steps of a Hamiltonian step.")] = None,
+    hottest: Annotated[
+        float | None,
+        typer.Option(help="Hottest temperature of replica exchange, in kelvin (densities: times their own)."),
+    ] = None,
+    rungs: Annotated[int, typer.Option(min=2, help="Temperatures of replica exchange with --hottest.")] = 8,
     backend: Annotated[str, typer.Option(help="auto, kernel, torch or openmm.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
@@ -56,10 +65,11 @@ def run(
 
     Killed in the middle, the same command goes on where the last checkpoint was, with the same result.
     """
-    if method not in _METHODS:
-        fail(f"method is {method!r}; supported are {', '.join(_METHODS)}")
     from openmm_diffsampler.analysis import write_results
-    from openmm_diffsampler.running import build_run, prepare_folder
+    from openmm_diffsampler.running import METHODS, build_run, prepare_folder
+
+    if method not in METHODS:
+        fail(f"method is {method!r}; supported are {', '.join(METHODS)}")
 
     announce_compilation()
     given = {
@@ -69,10 +79,14 @@ def run(
         "n_leapfrog": leapfrog,
     }
     try:
-        target, sampler, initial = build_run(system, method, chains, seed, temperature, backend, given)
+        ladder = None if hottest is None else (hottest, rungs)
+        target, sampler, why, initial = build_run(
+            system, method, chains, seed, temperature, backend, given, coordinates, ladder
+        )
         folder = output or Path(f"{target.name}-run")
         checkpoint = prepare_folder(folder, overwrite)
         console.print(f"{target.name}: {describe_target(target)}", highlight=False, soft_wrap=True)
+        console.print(f"sampler: {type(sampler).__name__} ({why})", highlight=False, soft_wrap=True)
         if checkpoint.exists():
             console.print(f"going on from the checkpoint in {checkpoint}", highlight=False)
         settings = {"chains": chains, "draws of each": draws, "warm-up sweeps": warmup, "sweeps per draw": thinning}

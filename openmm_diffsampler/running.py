@@ -7,22 +7,33 @@ from pathlib import Path
 import torch
 from openmm import unit
 
-from .mcmc import HMC, MALA, DiffusiveGibbs, recommended_settings
+from .mcmc import HMC, MALA, ParallelTempering, recommended_sampler, recommended_settings
+from .mcmc.rungs import geometric_ladder
 from .targets import MolecularSystem, load_system
 
-__all__ = ["build_run", "prepare_folder"]
+__all__ = ["METHODS", "build_run", "prepare_folder"]
+
+METHODS = ("digs", "tempering", "hmc", "mala")
+#: Settings that mean something in Cartesian coordinates only.
+_CARTESIAN = ("step_size", "torsion_scale")
+#: Hottest temperature (K) and rungs of tempering, where none are given.
+_LADDER = 1000.0, 8
 
 
-def build_run(system, method, n_chains, seed, temperature, backend, given):
-    """The target, the sampler and where `n_chains` chains start: all in one configuration, or each in its own.
+def build_run(system, method, n_chains, seed, temperature, backend, given, coordinates="auto", ladder=None):
+    """The target, the sampler, why that one, and where `n_chains` chains start: all in one place, or each in its own.
 
     Arguments:
         system: name or folder.
-        method: "digs", "hmc" or "mala".
+        method: one of ``METHODS``.
         n_chains, seed: of the chains.
         temperature: in kelvin, or None for that of the system.
         backend: of molecular targets.
         given: settings of the sampler that replace the recommended ones; None is not given.
+        coordinates: of diffusive Gibbs sampling. Noise scales, step size and torsion scale are Cartesian unless these
+            are "internal".
+        ladder: (hottest temperature, rungs) of replica exchange, in kelvin, or times that of a density without
+            temperature; None where it is not given.
     """
     loaded = load_system(system)
     if isinstance(loaded, MolecularSystem):
@@ -35,18 +46,41 @@ def build_run(system, method, n_chains, seed, temperature, backend, given):
             raise ValueError(f"{loaded.name} is a density in closed form, which has no temperature and no backend")
         target = loaded.target()
         initial = target.normal(n_chains, torch.Generator().manual_seed(seed))
-    settings = recommended_settings(target, initial, n_chains) | {k: v for k, v in given.items() if v not in (None, [])}
-    if settings.get("torsion_scale") == 0:
-        settings["torsion_scale"] = None
-    return target, _sampler(target, method, settings), initial
-
-
-def _sampler(target, method, settings):
+    given = {k: v for k, v in given.items() if v not in (None, [])}
+    if ladder is not None and method in ("digs", "tempering"):
+        given["inverse_temperatures"] = _betas(target, *ladder)
     if method == "digs":
-        return DiffusiveGibbs(target, **settings)
+        return target, *_diffusive_gibbs(target, initial, n_chains, coordinates, given), initial
+    settings = recommended_settings(target, initial, n_chains) | given
+    return target, _baseline(target, method, settings), "as asked for", initial
+
+
+def _betas(target, hottest, n_rungs):
+    return geometric_ladder(hottest / (target.temperature / unit.kelvin if target.temperature else 1.0), n_rungs)
+
+
+def _diffusive_gibbs(target, initial, n_chains, coordinates, given):
+    unsuited = [name for name in _CARTESIAN if name in given]
+    if coordinates == "internal" and unsuited:
+        raise ValueError(f"{' and '.join(unsuited)} belong to Cartesian coordinates; internal ones measure their own")
+    if coordinates == "auto" and (unsuited or "noise_scales" in given):
+        coordinates = "cartesian"
+    if given.get("torsion_scale") == 0:
+        given = given | {"torsion_scale": None}
+    return recommended_sampler(target, initial, n_chains, coordinates=coordinates, **given)
+
+
+def _baseline(target, method, settings):
+    if method == "mala":
+        return MALA(target, step_size=settings["step_size"])
+    options = {"step_size": settings["step_size"], "n_leapfrog": settings["n_leapfrog"]}
     if method == "hmc":
-        return HMC(target, step_size=settings["step_size"], n_leapfrog=settings["n_leapfrog"])
-    return MALA(target, step_size=settings["step_size"])
+        return HMC(target, **options)
+    if "inverse_temperatures" not in settings:
+        if target.temperature is None:
+            raise ValueError(f"tempering of {target.name} needs a hottest temperature, as a multiple of its own")
+        settings["inverse_temperatures"] = _betas(target, *_LADDER)
+    return ParallelTempering(target, settings["inverse_temperatures"], **options)
 
 
 def prepare_folder(folder, overwrite):

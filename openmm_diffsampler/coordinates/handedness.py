@@ -74,8 +74,8 @@ class Handedness:
         return len(self.centres)
 
     def _volumes(self, x):
-        a, b, d = (x[:, self.centres[:, k]] - x[:, self.centres[:, 0]] for k in (1, 2, 3))
-        return (a * torch.linalg.cross(b, d)).sum(-1)
+        arms = x[:, self.centres[:, 1:]] - x[:, self.centres[:, :1]]
+        return torch.linalg.det(arms)
 
     def is_kept(self, x):
         """(n, n_atoms, 3) → (n,) bool: whether all stereocentres have the wanted signs."""

@@ -7,7 +7,8 @@ import torch
 
 from openmm_diffsampler.targets.backends.threads import in_chunks
 
-from .placement import place, pull_back
+from .errors import NoInternalCoordinatesError
+from .placement import place, pull_back, volume
 from .z_matrix import ZMatrix
 
 __all__ = ["InternalCoordinates"]
@@ -35,7 +36,7 @@ class InternalCoordinates:
         topology: an mdtraj or openmm.app Topology with bonds.
 
     Raises:
-        ValueError: fewer than two atoms, or no bonds.
+        NoInternalCoordinatesError: fewer than two atoms, or no bonds.
 
     References:
         Abe, Braun, Noguti & Gō, Comput. Chem. 8, 239 (1984); Parsons et al., J. Comput. Chem. 26, 1063 (2005).
@@ -98,7 +99,7 @@ class InternalCoordinates:
         """Positions (n, n_atoms, 3) in nm → z (n, 3N − 6), torsions in (−π, π]. Differentiable.
 
         Raises:
-            ValueError: three atoms in a line, which leaves the torsion about them undefined.
+            NoInternalCoordinatesError: three atoms in a line, which leaves the torsion about them undefined.
         """
         order, centre, axis, reference = (torch.as_tensor(a, device=x.device) for a in self._tree)
         arm = x[:, order[1:]] - x[:, centre[1:]]
@@ -121,7 +122,7 @@ class InternalCoordinates:
         if straight.any():
             k = int(straight.nonzero()[0]) + 2
             atoms = [int(a[k]) for a in self._tree[:3]]
-            raise ValueError(
+            raise NoInternalCoordinatesError(
                 f"atoms {atoms[0]}–{atoms[1]}–{atoms[2]} lie in a line, where torsions are undefined; sample this "
                 "molecule in Cartesian coordinates (DiffusiveGibbs with torsion_scale turns its bonds)"
             )
@@ -132,13 +133,25 @@ class InternalCoordinates:
 
     def log_jacobian(self, z):
         """log J (n,) of the formula above, −∞ where a bond is not positive or an angle not between 0 and π."""
-        n = self.n_atoms
         bond, angle = z[:, self.bonds], z[:, self.angles]
-        constant = math.log(4 * math.pi if n == 2 else 8 * math.pi**2) - 1.5 * math.log(n)
         inside = (bond > 0).all(1) & ((angle > 0) & (angle < math.pi)).all(1)
         bond, angle = bond.clamp(min=1e-30), torch.where(inside[:, None], angle, 1.0)
-        value = constant + 2 * bond.log().sum(1) + angle.sin().log().sum(1)
+        value = self._log_constant + 2 * bond.log().sum(1) + angle.sin().log().sum(1)
         return torch.where(inside, value, -torch.inf)
+
+    @property
+    def _log_constant(self):
+        n = self.n_atoms
+        return math.log(4 * math.pi if n == 2 else 8 * math.pi**2) - 1.5 * math.log(n)
+
+    def volume(self, z):
+        """log J (n,) and its derivatives (n, 3N − 6), in compiled code."""
+        z = z.detach().cpu().contiguous()
+        log_volume, score = z.new_empty(len(z)), torch.empty_like(z)
+        in_chunks(
+            lambda rows: volume(z[rows].numpy(), self.n_atoms, log_volume[rows].numpy(), score[rows].numpy()), len(z)
+        )
+        return log_volume + self._log_constant, score
 
     def place(self, z):
         """:meth:`to_cartesian` without derivatives."""

@@ -6,6 +6,7 @@ import torch
 
 from openmm_diffsampler.targets.base import Target
 
+from .errors import NoInternalCoordinatesError
 from .handedness import Handedness
 from .internal import InternalCoordinates
 
@@ -33,8 +34,9 @@ class InternalTarget(Target):
         chirality: ``"keep"`` or ``"free"``.
 
     Raises:
-        TypeError, ValueError: a target without topology or bonds, an energy that depends on where the molecule is or
-            how it is turned, widths that are not positive, atoms in a line.
+        TypeError, ValueError: a target without topology, widths that are not positive, unknown chirality.
+        NoInternalCoordinatesError: no bonds, an energy that depends on where the molecule is or how it is turned, atoms
+            in a line.
 
     Example:
         >>> from openmm_diffsampler import load_system
@@ -68,7 +70,7 @@ class InternalTarget(Target):
         x = x[:1]
         before, after = self.cartesian.reduced_potential(torch.cat([x, x @ turned.T + 0.1]).to(self.device)).tolist()
         if not abs(before - after) < 1e-3 * max(1.0, abs(before)):
-            raise ValueError(
+            raise NoInternalCoordinatesError(
                 f"the energy of {self.name} changes from {before:.6g} to {after:.6g} kT when the molecule is moved and "
                 "turned; internal coordinates leave out where it is, so sample it in Cartesian coordinates"
             )
@@ -111,25 +113,21 @@ class InternalTarget(Target):
         z = y * self.widths
         x = c.place(z).to(self.device)
         u, force, valid = self.cartesian._evaluate_guarded(x)
-        u = u - self.log_volume(y)
+        log_volume, volume_score = (t.to(self.device) for t in c.volume(z))
+        u = u - log_volume - self._log_widths
         valid = valid & (u < torch.inf)
         if self.chirality == "keep" and len(self.handedness):
             kept = self.handedness.is_kept(x)
             self.n_inverted += int((valid & ~kept).sum())
             valid = valid & kept
-        score = c.pull_back(x, force).to(self.device)
-        score[:, c.bonds] += 2 / z[:, c.bonds]
-        score[:, c.angles] += 1 / z[:, c.angles].tan()
-        score *= self.widths
+        score = (c.pull_back(x, force).to(self.device) + volume_score) * self.widths
         if not valid.all():
             u = torch.where(valid, u, torch.inf)
             score = torch.where(valid[:, None], score, 0.0)
         return u, score, valid
 
     def _evaluate(self, y):
-        """In torch operations, for what differentiates through the score."""
-        z = y * self.widths
-        return self.cartesian.reduced_potential(self.coordinates.to_cartesian(z)) - self.coordinates.log_jacobian(z)
+        return self._evaluate_guarded(y)[:2]
 
     def _score_vjp(self, y, v):
         """vᵀ∂s/∂y by central differences of scores; relative error about 1e-8 in double precision."""

@@ -8,7 +8,7 @@ import math
 import numba
 import numpy as np
 
-__all__ = ["place", "pull_back"]
+__all__ = ["place", "pull_back", "volume"]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"nsz", "contract"})
@@ -104,3 +104,24 @@ def pull_back(x, g, order, centre, axis, reference, is_main, out):
                 t1 = carried[j, 4] - (j2 * f0 - j0 * f2)
                 t2 = carried[j, 5] - (j0 * f1 - j1 * f0)
             out[row, 2 * n_atoms - 3 + k - 3] = -(e0 * t0 + e1 * t1 + e2 * t2)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nsz", "contract"})
+def volume(z, n_atoms, log_volume, score):
+    """log r₁² Π r_k² sin θ_k of each row, −∞ out of range, and its derivatives, zero for torsions."""
+    for row in range(len(z)):
+        total, inside = 0.0, True
+        for k in range(z.shape[1]):
+            value = z[row, k]
+            if k < n_atoms - 1:
+                inside = inside and value > 0
+                total += 2 * math.log(value) if value > 0 else 0.0
+                score[row, k] = 2 / value if value > 0 else 0.0
+            elif k < 2 * n_atoms - 3:
+                inside = inside and 0 < value < math.pi
+                sine = math.sin(value)
+                total += math.log(sine) if sine > 0 else 0.0
+                score[row, k] = math.cos(value) / sine if sine > 0 else 0.0
+            else:
+                score[row, k] = 0.0
+        log_volume[row] = total if inside else -np.inf

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import NoInternalCoordinatesError
 from .graph import component, neighbours, reachable
 
 __all__ = ["ZMatrix"]
@@ -51,10 +52,10 @@ class ZMatrix:
         """The tree of an mdtraj Topology with bonds.
 
         Raises:
-            ValueError: fewer than two atoms, or no bonds.
+            NoInternalCoordinatesError: fewer than two atoms, or no bonds.
         """
         if topology.n_atoms < 2 or topology.n_bonds == 0:
-            raise ValueError(
+            raise NoInternalCoordinatesError(
                 f"a topology of {topology.n_atoms} atoms and {topology.n_bonds} bonds has no internal coordinates; it "
                 "needs at least two atoms and a bond"
             )

@@ -1,7 +1,7 @@
 """Markov chains: diffusive Gibbs sampling of many chains in torch, and HMC, MALA and parallel tempering beside it."""
 
 from .baselines import HMC, MALA
-from .defaults import recommended_settings, thermal_width
+from .defaults import recommended_sampler, recommended_settings, thermal_width
 from .diffusive_gibbs import DiffusiveGibbs
 from .internal_diffusive_gibbs import InternalDiffusiveGibbs
 from .sampler import BatchedSampler
@@ -14,6 +14,7 @@ __all__ = [
     "DiffusiveGibbs",
     "InternalDiffusiveGibbs",
     "ParallelTempering",
+    "recommended_sampler",
     "recommended_settings",
     "thermal_width",
 ]

@@ -1,11 +1,67 @@
-"""Settings of diffusive Gibbs sampling for a target that nobody has tuned."""
+"""A sampler for a target that nobody has tuned."""
 
-from openmm_diffsampler.coordinates import rotatable_torsions
+from openmm_diffsampler.coordinates import NoInternalCoordinatesError, has_flexible_ring, rotatable_torsions
 
 from .baselines import MALA
+from .diffusive_gibbs import DiffusiveGibbs
+from .internal_diffusive_gibbs import InternalDiffusiveGibbs
+from .rungs import geometric_ladder
 from .state import evaluate, initial_state
 
-__all__ = ["recommended_settings", "thermal_width"]
+__all__ = ["COORDINATES", "recommended_sampler", "recommended_settings", "thermal_width"]
+
+COORDINATES = ("auto", "internal", "cartesian")
+#: Replica exchange for rings that pucker: hottest temperature over that of the target, and rungs.
+RING_LADDER = 2.0, 4
+
+
+def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", **settings):
+    """The diffusive Gibbs sampler that suits `target`, and why, in words.
+
+    A molecule with rotatable torsions gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`, inside replica
+    exchange if it has rings that pucker, since torsion noise does not reach those. What internal coordinates cannot
+    describe (no bonds, three atoms in a line, an external field) and everything else gets
+    :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` with :func:`recommended_settings`.
+
+    Arguments:
+        target: what is sampled.
+        initial, n_chains: as for sampling.
+        coordinates: ``"auto"``, ``"internal"`` or ``"cartesian"``.
+        settings: keyword arguments of the sampler, instead of the recommended ones.
+
+    Raises:
+        ValueError: unknown coordinates; "internal" for a target without them.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> molecule = load_system("alanine-dipeptide")
+        >>> sampler, why = recommended_sampler(molecule.target(), molecule.positions)
+        >>> print(type(sampler).__name__, "-", why)
+        InternalDiffusiveGibbs - 7 rotatable torsions
+    """
+    if coordinates not in COORDINATES:
+        raise ValueError(f"coordinates are {coordinates!r}; supported are {', '.join(map(repr, COORDINATES))}")
+    if coordinates != "cartesian":
+        try:
+            return _internal(target, initial, settings, required=coordinates == "internal")
+        except NoInternalCoordinatesError as error:
+            if coordinates == "internal":
+                raise
+            why = str(error)
+    else:
+        why = "as asked for"
+    return DiffusiveGibbs(target, **(recommended_settings(target, initial, n_chains) | settings)), why
+
+
+def _internal(target, initial, settings, required):
+    n_rotatable = 0 if target.topology is None else len(rotatable_torsions(target.topology))
+    if not n_rotatable and not required:
+        raise NoInternalCoordinatesError("no rotatable torsions")
+    why = f"{n_rotatable} rotatable torsions"
+    if "inverse_temperatures" not in settings and has_flexible_ring(target.topology):
+        settings = settings | {"inverse_temperatures": geometric_ladder(*RING_LADDER)}
+        why += ", and replica exchange for a ring that puckers"
+    return InternalDiffusiveGibbs(target, initial, **settings), why
 
 
 def recommended_settings(target, initial, n_chains=None):

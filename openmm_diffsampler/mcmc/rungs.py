@@ -7,7 +7,7 @@ import torch
 from .kernels import Kernel
 from .metropolis import metropolis
 
-__all__ = ["SWAPS", "RungKernel", "SwapKernel", "inverse_temperatures_of", "replica_kernels"]
+__all__ = ["SWAPS", "RungKernel", "SwapKernel", "geometric_ladder", "inverse_temperatures_of", "replica_kernels"]
 
 SWAPS = ("non-reversible", "reversible")
 
@@ -22,6 +22,21 @@ def inverse_temperatures_of(values):
     if len(betas) < 2 or betas[0] != 1 or not all(a > b > 0 for a, b in pairwise(betas)):
         raise ValueError(f"inverse_temperatures are {betas}; give at least two that fall from 1 and stay positive")
     return betas
+
+
+def geometric_ladder(hottest, n_rungs):
+    """β of `n_rungs` temperatures that rise in equal ratios from 1 to `hottest`.
+
+    Example:
+        >>> geometric_ladder(4.0, 3)
+        [1.0, 0.5, 0.25]
+
+    Raises:
+        ValueError: `hottest` not above 1, or fewer than two rungs.
+    """
+    if not hottest > 1 or n_rungs < 2:
+        raise ValueError(f"{n_rungs} rungs up to {hottest:g} times the temperature are no ladder; give two, above 1")
+    return [hottest ** (-k / (n_rungs - 1)) for k in range(n_rungs)]
 
 
 def replica_kernels(kernels, betas, swaps):
