@@ -99,7 +99,7 @@ class TorsionProblem:
         exact: a function of this problem that makes its reference, or None to read it from a file.
     """
 
-    #: Whether torsion_scale makes sense.
+    #: Whether torsions make sense.
     has_bonds = True
     #: α_L and C7ax, which the rare well of alanine dipeptide consists of.
     rare_basins = (3, 4)
@@ -254,9 +254,9 @@ class TorsionProblem:
             p = np.array([row["wells"][name][well] / row["frames"] for row in rows])
             cells[f"seeds that saw {label}"] = f"{(p > 0).sum()} of {len(rows)}"
             cells[f"P({label})"] = f"{p.mean():.5f} ± {p.std(ddof=len(p) > 1) / len(p) ** 0.5:.5f}"
-            ess = np.array([row["ess of wells"][name][well] for row in rows])
+            worth = np.array([row["ess of wells"][name][well] for row in rows])
             if p.all():
-                errors = (p * (1 - p) / ess) ** 0.5
+                errors = (p * (1 - p) / worth) ** 0.5
                 cells["its standard error in a run"] = f"{(errors / p).mean():.1%} ({(errors / p).max():.1%})"
             if p.all() and reference is not None:
                 z = (p - reference.rare[0]) / np.hypot(errors, reference.rare[1])

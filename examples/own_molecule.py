@@ -46,7 +46,7 @@ ods.save_system(
 molecule = ods.load_system("./butane")
 
 target = molecule.target()
-sampler = ods.DiffusiveGibbs(target, noise_scales=[0.01], step_size=0.002, n_leapfrog=8, torsion_scale=1.5)
+sampler = ods.InternalDiffusiveGibbs(target, positions)
 wt = sampler.sample(positions, n_draws=50 if short else 500, n_chains=64, n_warmup=100, thinning=2, seed=1)
 print(wt.describe())
 

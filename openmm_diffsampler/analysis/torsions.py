@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from openmm_diffsampler.coordinates import rotatable_torsions
-from openmm_diffsampler.coordinates.graph import neighbours
+from openmm_diffsampler.coordinates.graph import neighbours, refined_colours
 
 from .torsion_wells import TorsionWells, find_wells
 
@@ -78,7 +78,7 @@ def molecule_torsions(wt):
     # Planarity needs few frames.
     x = trajectory.xyz[:: max(1, len(wt) // 200)]
     bonded = neighbours(wt.topology)
-    classes = _equivalent_atoms(wt.topology, bonded)
+    classes = refined_colours(wt.topology)
     return [
         MoleculeTorsion(
             name=name,
@@ -121,21 +121,6 @@ def _names(topology, torsions):
         name + f" [{'-'.join(map(str, atoms))}]" if name in alike else name
         for name, atoms in zip(names, torsions, strict=True)
     ]
-
-
-def _equivalent_atoms(topology, bonded):
-    """Number of a class for each atom; atoms of one class have the same element and the same surroundings.
-
-    Classes are split by those of the neighbours until nothing changes (Morgan's algorithm).
-    """
-    classes = {atom.index: (atom.element.symbol, len(bonded[atom.index])) for atom in topology.atoms}
-    n_before = 0
-    while len(set(classes.values())) > n_before:
-        n_before = len(set(classes.values()))
-        refined = {i: (classes[i], tuple(sorted(classes[j] for j in bonded[i]))) for i in classes}
-        numbers = {key: (str(n), 0) for n, key in enumerate(sorted(set(refined.values())))}
-        classes = {i: numbers[key] for i, key in refined.items()}
-    return classes
 
 
 def _has_symmetric_end(bonded, classes, x, j, k):

@@ -1,7 +1,6 @@
 """Which soft torsions belong together: neighbours along the chain, without the rotors that turn by themselves."""
 
-from .graph import neighbours
-from .handedness import refined_colours
+from .graph import neighbours, refined_colours
 
 __all__ = ["rotor_order", "torsion_blocks"]
 
@@ -36,7 +35,7 @@ def torsion_blocks(coordinates):
          ['torsion 16-14-8-6', 'torsion 18-16-14-8']]
     """
     soft = {
-        k: {t[1], t[2]} for k, t in coordinates.rotatable_torsions.items() if rotor_order(coordinates.topology, t) == 1
+        k: {t[1], t[2]} for k, t in coordinates.rotatable_torsions.items() if rotor_order(coordinates.topology, t) < 3
     }
     columns = sorted(soft)
     pairs = [(a, b) for n, a in enumerate(columns) for b in columns[n + 1 :] if soft[a] & soft[b]]

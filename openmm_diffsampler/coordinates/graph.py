@@ -1,6 +1,6 @@
 """The molecule as a graph of atoms and bonds."""
 
-__all__ = ["component", "neighbours", "reachable"]
+__all__ = ["component", "neighbours", "reachable", "refined_colours"]
 
 
 def neighbours(topology):
@@ -26,3 +26,13 @@ def reachable(bonded, start, across):
 def component(bonded, start):
     """Atoms of the fragment that `start` belongs to."""
     return reachable(bonded, start, None)
+
+
+def refined_colours(topology):
+    """dict of atom → colour: the element, split by the colours of the neighbours until none splits any more."""
+    bonded = neighbours(topology)
+    colours, n = {a.index: getattr(a.element, "atomic_number", a.name) for a in topology.atoms}, 0
+    while len(set(colours.values())) > n:
+        n = len(set(colours.values()))
+        colours = {i: hash((colours[i], tuple(sorted(hash(colours[j]) for j in bonded[i])))) for i in bonded}
+    return colours

@@ -4,9 +4,9 @@ from itertools import combinations
 
 import torch
 
-from .graph import neighbours, reachable
+from .graph import neighbours, reachable, refined_colours
 
-__all__ = ["Handedness", "refined_colours", "stereocentres"]
+__all__ = ["Handedness", "stereocentres"]
 
 
 def stereocentres(topology):
@@ -38,16 +38,6 @@ def stereocentres(topology):
         for centre, around in sorted(bonded.items())
         if len(around) == 4 and not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2))
     ]
-
-
-def refined_colours(topology):
-    """dict of atom → colour: the element, split by the colours of the neighbours until none splits any more."""
-    bonded = neighbours(topology)
-    colours, n = {a.index: getattr(a.element, "atomic_number", a.name) for a in topology.atoms}, 0
-    while len(set(colours.values())) > n:
-        n = len(set(colours.values()))
-        colours = {i: hash((colours[i], tuple(sorted(hash(colours[j]) for j in bonded[i])))) for i in bonded}
-    return colours
 
 
 class Handedness:

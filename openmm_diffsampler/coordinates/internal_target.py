@@ -88,6 +88,13 @@ class InternalTarget(Target):
         """(n_torsions,) one turn of each torsion in units of y."""
         return 2 * math.pi / self.widths[self.coordinates.torsions]
 
+    def wrap(self, y):
+        """The same configurations with torsions in [−π, π]."""
+        torsions = self.coordinates.torsions
+        return torch.cat(
+            [y[:, : torsions.start], torch.remainder(y[:, torsions] + self.turn / 2, self.turn) - self.turn / 2], 1
+        )
+
     def _parameters(self):
         return {"chirality": self.chirality, "widths": [float(f"{w:.6g}") for w in self.widths.tolist()]}
 

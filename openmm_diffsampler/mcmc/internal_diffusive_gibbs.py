@@ -1,5 +1,7 @@
 """Diffusive Gibbs sampling in internal coordinates, where noise crosses barriers without breaking bonds."""
 
+import dataclasses
+
 import torch
 
 from openmm_diffsampler.coordinates import InternalTarget, rotor_order, torsion_blocks
@@ -124,6 +126,10 @@ class InternalDiffusiveGibbs(BatchedSampler):
     def _start(self, initial, n_chains):
         state = initial_state(self.target.cartesian, initial, n_chains)
         return initial_state(self.target, self.target.from_cartesian(state.x))
+
+    def _sweep(self, state, generator, adapt=False):
+        """Torsions are lifted within a sweep, and brought back to one turn after it: nothing is tethered then."""
+        return super()._sweep(dataclasses.replace(state, x=self.target.wrap(state.x)), generator, adapt)
 
     def _kept(self, state):
         y, u = super()._kept(state)

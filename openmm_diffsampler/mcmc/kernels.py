@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from math import inf
+from math import inf, nan
 
 import torch
 
@@ -25,6 +25,7 @@ class Kernel(ABC):
     Attributes:
         name: what reports call it.
         counts: what is proposed → [sum of acceptance probabilities or acceptances, number of proposals].
+        parts: the same for each of several parts of the kernel, by name.
         evaluations, seconds: spent since the last :meth:`reset`.
         step_size: the :class:`StepSize` that warm-up adapts, or None.
         adaptive: everything that warm-up adapts, with restart(), freeze(), state_dict() and load_state_dict().
@@ -38,7 +39,7 @@ class Kernel(ABC):
 
     def reset(self):
         """Forget the counts, as after warm-up."""
-        self.counts, self.evaluations, self.seconds = {}, 0, 0.0
+        self.counts, self.parts, self.evaluations, self.seconds = {}, {}, 0, 0.0
 
     @abstractmethod
     def move(self, target, state, generator, adapt, inverse_temperature=1.0):
@@ -51,10 +52,18 @@ class Kernel(ABC):
         self.evaluations += target.n_evaluations - evaluations
         return state
 
-    def count(self, proposal, accepted):
-        total = self.counts.setdefault(proposal, [0.0, 0])
-        total[0] += float(accepted.sum())
-        total[1] += accepted.numel()
+    def count(self, proposal, accepted, part=None):
+        n_accepted = float(accepted.sum())
+        for counts, name in ((self.counts, proposal), (self.parts, part)):
+            if name is not None:
+                total = counts.setdefault(name, [0.0, 0])
+                total[0] += n_accepted
+                total[1] += accepted.numel()
+
+    def part_acceptance(self, part):
+        """Acceptance rate of a part, NaN before its first proposal."""
+        accepted, n = self.parts.get(part, (0.0, 0))
+        return accepted / n if n else nan
 
     def statistics(self):
         """One row of the acceptance table."""
@@ -64,11 +73,12 @@ class Kernel(ABC):
 
     def state_dict(self):
         """Everything a resumed run needs, as plain numbers."""
-        own = {"counts": self.counts, "evaluations": self.evaluations, "seconds": self.seconds}
+        own = {name: getattr(self, name) for name in ("counts", "parts", "evaluations", "seconds")}
         return own | {"adaptive": [part.state_dict() for part in self.adaptive]}
 
     def load_state_dict(self, state):
-        self.counts, self.evaluations, self.seconds = state["counts"], state["evaluations"], state["seconds"]
+        for name in ("counts", "parts", "evaluations", "seconds"):
+            setattr(self, name, state[name])
         for part, kept in zip(self.adaptive, state["adaptive"], strict=True):
             part.load_state_dict(kept)
 

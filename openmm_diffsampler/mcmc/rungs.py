@@ -78,6 +78,10 @@ class RungKernel(Kernel):
     def counts(self):
         return self.kernel.counts
 
+    @property
+    def parts(self):
+        return self.kernel.parts
+
     def __call__(self, target, state, generator, adapt=False):
         rows = _rung(self.k, self.n_rungs, state)
         moved = self.kernel(target, state.rows(rows), generator, adapt, inverse_temperature=self.beta)

@@ -47,11 +47,6 @@ class TorsionNoiseKernel(Kernel):
         self.widths, self.wide = widths, wide
         self.scales = [StepSize(scale, acceptance, _WIDEST) for _ in self.blocks]
         self.adaptive = self.scales
-        self.reset()
-
-    def reset(self):
-        super().reset()
-        self.trials = [[[0.0, 0], [0.0, 0]] for _ in getattr(self, "blocks", ())]  # accepted, tried: narrow, wide
 
     def move(self, target, state, generator, adapt, inverse_temperature=1.0):
         options = {"generator": generator, "device": state.x.device}
@@ -67,27 +62,18 @@ class TorsionNoiseKernel(Kernel):
             y[:, columns] += noise / self.widths[columns]
             guess = evaluate(target, y)
             accepted, probability = metropolis(inverse_temperature * (state.u - guess.u), generator)
-            self.count("wide guess" if is_wide else "guess", accepted)
-            tried = self.trials[which][is_wide]
-            tried[0] += float(accepted.sum())
-            tried[1] += len(accepted)
+            level = "wide guess" if is_wide else "guess"
+            self.count(level, accepted, f"{level} {which}")
             if adapt and not is_wide:
                 scale.update(float(probability.mean()))
             state = state.where(accepted, guess)
         return state
 
-    def state_dict(self):
-        return super().state_dict() | {"trials": self.trials}
-
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.trials = [[list(tried) for tried in levels] for levels in state["trials"]]
-
     def acceptance_by_block(self):
         """dict of block → acceptance at the narrow level, its s in radians, acceptance at the wide level."""
-        rates = [[accepted / n if n else math.nan for accepted, n in levels] for levels in self.trials]
         return {
-            b: (narrow, s.value, wide) for b, s, (narrow, wide) in zip(self.blocks, self.scales, rates, strict=True)
+            block: (self.part_acceptance(f"guess {k}"), s.value, self.part_acceptance(f"wide guess {k}"))
+            for k, (block, s) in enumerate(zip(self.blocks, self.scales, strict=True))
         }
 
     def statistics(self):
@@ -112,13 +98,12 @@ class LearnedTorsionKernel(Kernel):
         blocks: list of tuples of one or two torsion columns.
         widths: (d,) width of a unit of each column.
         n_trials: guesses a call.
-        density: keyword arguments of the densities.
     """
 
-    def __init__(self, blocks, widths, n_trials, density=None, name="learned torsions"):
+    def __init__(self, blocks, widths, n_trials, name="learned torsions"):
         super().__init__(name)
         self.blocks, self.n_trials, self.widths = tuple(map(tuple, blocks)), n_trials, widths
-        self.densities = [TorsionDensity(len(block), **(density or {})) for block in self.blocks]
+        self.densities = [TorsionDensity(len(block)) for block in self.blocks]
         self.gains = Gains(len(self.blocks))
         self.adaptive = [*self.densities, self.gains]
 
@@ -133,7 +118,7 @@ class LearnedTorsionKernel(Kernel):
             guess = evaluate(target, y)
             log_q = (density.log_density(old) - density.log_density(new)).to(guess.u)
             accepted, _ = metropolis(inverse_temperature * (state.u - guess.u) + log_q, generator)
-            self.count("guess", accepted)
+            self.count("guess", accepted, str(which))
             if adapt:
                 self.gains.update(which, float((accepted * (1 - (new - old).cos()).sum(1)).mean()))
             state = state.where(accepted, guess)
@@ -142,6 +127,13 @@ class LearnedTorsionKernel(Kernel):
             for block, density in zip(self.blocks, self.densities, strict=True):
                 density.update(angles[:, list(block)])
         return state
+
+    def acceptance_by_block(self):
+        """dict of block → acceptance, and the gain by which it is tried."""
+        return {
+            block: (self.part_acceptance(str(k)), gain)
+            for k, (block, gain) in enumerate(zip(self.blocks, self.gains.values, strict=True))
+        }
 
 
 class Gains:

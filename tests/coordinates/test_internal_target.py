@@ -46,6 +46,8 @@ def test_torsions_are_lifted():
     turned = y.clone()
     turned[:, TARGET.coordinates.torsions] += TARGET.turn * torch.randint(-3, 4, TARGET.turn.shape)
     torch.testing.assert_close(TARGET.reduced_potential(turned), TARGET.reduced_potential(y))
+    torch.testing.assert_close(TARGET.wrap(turned), TARGET.wrap(y))
+    assert (TARGET.wrap(turned)[:, TARGET.coordinates.torsions].abs() <= TARGET.turn / 2).all()
 
 
 def test_widths_change_units_alone():

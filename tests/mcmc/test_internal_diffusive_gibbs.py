@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import openmm
 import pytest
 import torch
 from openmm import unit
+from scipy.stats import kstest
 
 from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget, load_system
 from openmm_diffsampler.coordinates import InternalTarget
@@ -35,7 +37,7 @@ def test_populations_of_torsions(way):
     sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, **WAYS[way])
     wt = sampler.sample(CHAIN.start, 300, n_chains=64, n_warmup=100, seed=1)
     assert wt.topology is CHAIN.target.topology and wt.temperature == CHAIN.target.temperature
-    near = (CHAIN.torsions(wt).abs() < math.pi / 2).double()
+    near = (CHAIN.torsions(wt.x).abs() < math.pi / 2).double()
     for column, bias in zip(near.T, CHAIN.bias_of(), strict=True):
         share, error = wt.expectation(column)
         assert error < 0.04 and abs(share - CHAIN.share(bias)) < 4 * error
@@ -128,6 +130,31 @@ def test_resumed_run_is_the_same(tmp_path, way):
     whole = run(None, 12)
     run(tmp_path, 5)
     assert torch.equal(whole.x, run(tmp_path, 12).x)
+
+
+def test_single_precision():
+    """Torsions stay within a turn, and populations within 4 standard errors."""
+    single = OpenMMTarget(CHAIN.target.system, 300 * unit.kelvin, CHAIN.target.topology, dtype=torch.float32)
+    sampler = InternalDiffusiveGibbs(single, CHAIN.start)
+    wt = sampler.sample(CHAIN.start, 200, n_chains=64, n_warmup=100, seed=5)
+    share, error = wt.expectation((CHAIN.torsions(wt.x.double())[:, 0].abs() < math.pi / 2).double())
+    assert wt.x.dtype == torch.float32 and error < 0.04
+    assert abs(share - CHAIN.share(CHAIN.bias_of()[0])) < 4 * error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["default", "in replica exchange", "every coordinate noised a little"])
+def test_calibration_over_40_seeds(way):
+    """z-scores of the share of a well over 40 seeds are standard normal: Kolmogorov–Smirnov p > 0.01."""
+    z = []
+    for seed in range(1, 41):
+        sampler = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, **WAYS[way])
+        wt = sampler.sample(CHAIN.start, 200, n_chains=32, n_warmup=100, seed=seed)
+        share, error = wt.expectation((CHAIN.torsions(wt.x)[:, 0].abs() < math.pi / 2).double())
+        z.append((share - CHAIN.share(CHAIN.bias_of()[0])) / error)
+    z = np.array(z)
+    print(f"{way}: mean {z.mean():.2f}, standard deviation {z.std(ddof=1):.2f}, p = {kstest(z, 'norm').pvalue:.3f}")
+    assert kstest(z, "norm").pvalue > 0.01
 
 
 def tetrahedron():

@@ -59,9 +59,9 @@ class TorsionChain:
         density = np.exp(-beta * (self.height * (1 - np.cos(2 * tau)) / 2 - bias * np.cos(tau)))
         return density[np.abs(tau) < math.pi / 2].sum() / density[:-1].sum()
 
-    def torsions(self, wt):
-        """(n_frames, n_torsions) in [−π, π), in the order of the columns."""
-        return self.coordinates.to_internal(wt.x)[:, self.coordinates.torsions]
+    def torsions(self, x):
+        """(n, n_torsions) in (−π, π], in the order of the columns."""
+        return self.coordinates.to_internal(x)[:, self.coordinates.torsions]
 
     def sample(self, n, generator):
         """(n, 3N − 6) exact independent draws of the internal coordinates."""
