@@ -58,7 +58,7 @@ def _internal(target, initial, settings, required):
     if not n_rotatable and not required:
         raise NoInternalCoordinatesError("no rotatable torsions")
     why = f"{n_rotatable} rotatable torsions"
-    if "inverse_temperatures" not in settings and has_flexible_ring(target.topology):
+    if n_rotatable and "inverse_temperatures" not in settings and has_flexible_ring(target.topology):
         settings = settings | {"inverse_temperatures": geometric_ladder(*RING_LADDER)}
         why += ", and replica exchange for a ring that puckers"
     return InternalDiffusiveGibbs(target, initial, **settings), why

@@ -41,12 +41,34 @@ def test_run_killed_and_run_again_equals_a_whole_run(tmp_path):
     names = {path.name for path in (tmp_path / "whole").iterdir()}
     assert {"ramachandran.png", "energy.png", "chains.png", "report.html", "trajectory.topology.pdb"} <= names
     numbers = json.loads((tmp_path / "whole" / "diagnostics.json").read_text())
-    assert {"effective sample size", "R-hat"} <= set(numbers["observables"][0]) and len(numbers["levels"]) == 2
+    assert {"effective sample size", "R-hat"} <= set(numbers["observables"][0]) and len(numbers["levels"]) == 3
     refused = command("run", "alanine-dipeptide", *SHORT, "--output", "whole", cwd=tmp_path)
     assert refused.returncode == 1 and "--overwrite" in refused.stderr
     analysed = command("analyse", "whole/trajectory.dcd", cwd=tmp_path)
     assert analysed.returncode == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
     assert "whole/trajectory.dcd" in (tmp_path / "whole/trajectory-analysis/report.html").read_text()
+
+
+def test_replica_exchange_and_coordinates(tmp_path):
+    few = ["--chains", "2", "--draws", "4", "--warmup", "2", "--thinning", "1", "--no-progress"]
+    hot = ["--hottest", "600", "--rungs", "3"]
+    for words, sampler in (
+        (["--method", "tempering", *hot], "ParallelTempering"),
+        (["--coordinates", "internal", *hot], "InternalDiffusiveGibbs"),
+        (["--torsion-scale", "1"], "DiffusiveGibbs (as asked for)"),
+    ):
+        result = command("run", "alanine-dipeptide-vacuum", *few, *words, "--overwrite", cwd=tmp_path)
+        assert result.returncode == 0 and f"sampler: {sampler}" in result.stdout, result.stderr
+        assert ("swap 1–0.707 acceptance" in result.stdout) == ("--hottest" in words)
+    for system, words, message in (
+        ("alanine-dipeptide-vacuum", ["--coordinates", "internal", "--step-size", "1"], "belong to Cartesian"),
+        ("alanine-dipeptide-vacuum", ["--coordinates", "polar"], "supported are 'auto'"),
+        ("alanine-dipeptide-vacuum", ["--hottest", "200"], "no ladder"),
+        ("lj13", ["--coordinates", "internal"], "0 bonds"),
+        ("gmm40", ["--method", "tempering"], "hottest temperature"),
+    ):
+        result = command("run", system, *few, *words, "--output", "refused", cwd=tmp_path)
+        assert result.returncode == 1 and message in " ".join(result.stderr.split()), result.stderr
 
 
 def test_overwriting_forgets_the_finished_run(tmp_path):
