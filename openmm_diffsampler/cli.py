@@ -38,9 +38,9 @@ def run(
     method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), tempering, hmc or mala.")] = "digs",
     coordinates: Annotated[str, typer.Option(help="Of digs: internal, cartesian, or auto.")] = "auto",
     chains: Annotated[int, typer.Option(min=1, help="Chains, side by side.")] = 128,
-    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 500,
+    draws: Annotated[int, typer.Option(min=1, help="Frames kept of every chain.")] = 1000,
     warmup: Annotated[int, typer.Option(min=0, help="Sweeps before the first frame; step sizes adapt here.")] = 100,
-    thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 8,
+    thinning: Annotated[int, typer.Option(min=1, help="Sweeps from frame to frame.")] = 2,
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
     temperature: Annotated[float | None, typer.Option(help="In kelvin; by default that of the system.")] = None,
     noise_scale: Annotated[

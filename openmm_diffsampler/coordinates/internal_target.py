@@ -5,6 +5,7 @@ import math
 import torch
 
 from openmm_diffsampler.targets.base import Target
+from openmm_diffsampler.targets.units import in_md_units
 
 from .errors import NoInternalCoordinatesError
 from .handedness import Handedness
@@ -55,8 +56,7 @@ class InternalTarget(Target):
             raise ValueError(f"chirality is {chirality!r}; supported are {', '.join(map(repr, CHIRALITY))}")
         self.cartesian, self.coordinates = target, InternalCoordinates(target.topology)
         super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
-        positions = getattr(positions, "_value", positions)
-        x = torch.as_tensor(positions, dtype=target.dtype, device="cpu").reshape(-1, target.event_shape[0], 3)
+        x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
         self._require_invariant(x)
         self.chirality = chirality
         self.handedness = Handedness(target.topology, x[0])

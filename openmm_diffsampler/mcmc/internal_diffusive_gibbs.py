@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import torch
-
 from openmm_diffsampler.coordinates import InternalTarget, rotor_order, torsion_blocks
 
 from .kernels import HamiltonianKernel, NoiseKernel
@@ -79,10 +77,12 @@ class InternalDiffusiveGibbs(BatchedSampler):
         widths=None,
     ):
         sweep = Sweep(noise_scales, n_leapfrog, n_steps)
-        internal = InternalTarget(target, positions, widths=widths, chirality=chirality)
-        positions = torch.as_tensor(getattr(positions, "_value", positions), dtype=target.dtype, device=target.device)
+        if target.topology is None:
+            raise TypeError(f"{target.name} has no topology, which internal coordinates are made from")
+        x = initial_state(target, positions).x
+        internal = InternalTarget(target, x, widths=widths, chirality=chirality)
         if widths is None:
-            measure_widths(internal, positions)
+            measure_widths(internal, x)
         torsions, blocks = internal.coordinates.rotatable_torsions, torsion_blocks(internal.coordinates)
         rotatable = list(torsions)
         orders = [rotor_order(target.topology, atoms) for atoms in torsions.values()]
@@ -125,6 +125,11 @@ class InternalDiffusiveGibbs(BatchedSampler):
 
     def _start(self, initial, n_chains):
         state = initial_state(self.target.cartesian, initial, n_chains)
+        if self.target.chirality == "keep" and not self.target.handedness.is_kept(state.x).all():
+            raise ValueError(
+                "chains start from configurations with stereocentres on other hands than the positions that the "
+                'sampler was made with; give one stereoisomer, or chirality="free"'
+            )
         return initial_state(self.target, self.target.from_cartesian(state.x))
 
     def _sweep(self, state, generator, adapt=False):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from openmm_diffsampler.targets.units import in_md_units
+
 __all__ = ["ChainState", "initial_state"]
 
 
@@ -59,11 +61,7 @@ def initial_state(target, positions, n_chains=None):
     Raises:
         ValueError: a shape that does not fit, or a start whose energy is not finite.
     """
-    if hasattr(positions, "value_in_unit_system"):
-        from openmm import unit
-
-        positions = positions.value_in_unit_system(unit.md_unit_system)
-    x = torch.as_tensor(positions, dtype=target.dtype, device=target.device)
+    x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device=target.device)
     if x.shape == target.event_shape:
         x = x.expand(n_chains or 1, *x.shape)
     elif x.shape[1:] != target.event_shape or not len(x):

@@ -204,5 +204,9 @@ def test_what_cannot_be_sampled_is_refused():
         InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, chirality="both")
     with pytest.raises(ValueError, match="noise scale"):
         InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, noise_scales=[-1.0])
+    target, x = tetrahedron()
+    sampler = InternalDiffusiveGibbs(target, x, noise_scales=[0.1])
+    with pytest.raises(ValueError, match="on other hands"):
+        sampler.sample(torch.stack([x, -x]), 1)
     with pytest.raises(ValueError, match="fall from 1"):
         InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, inverse_temperatures=[1.0])
