@@ -32,6 +32,8 @@ setup(
         "mpiplus",
         "torch>=2.4",
         "mdtraj>=1.10",
+        "networkx>=3.2",
+        "numba>=0.59",
         "numpy>=1.26",
         "scipy>=1.11",
         "sympy>=1.12",

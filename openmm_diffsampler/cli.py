@@ -56,7 +56,7 @@ def run(
         float | None,
         typer.Option(help="Hottest temperature of replica exchange, in kelvin (densities: times their own)."),
     ] = None,
-    rungs: Annotated[int, typer.Option(min=2, help="Temperatures of replica exchange with --hottest.")] = 8,
+    rungs: Annotated[int | None, typer.Option(min=2, help="Temperatures of replica exchange; by default 8.")] = None,
     backend: Annotated[str, typer.Option(help="auto, kernel, torch or openmm.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     progress: Annotated[bool, typer.Option(help="Show a progress bar.")] = True,
@@ -79,9 +79,8 @@ def run(
         "n_leapfrog": leapfrog,
     }
     try:
-        ladder = None if hottest is None else (hottest, rungs)
         target, sampler, why, initial = build_run(
-            system, method, chains, seed, temperature, backend, given, coordinates, ladder
+            system, method, chains, seed, temperature, backend, given, coordinates, (hottest, rungs)
         )
         folder = output or Path(f"{target.name}-run")
         checkpoint = prepare_folder(folder, overwrite)

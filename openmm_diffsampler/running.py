@@ -16,11 +16,11 @@ __all__ = ["METHODS", "build_run", "prepare_folder"]
 METHODS = ("digs", "tempering", "hmc", "mala")
 #: Settings that mean something in Cartesian coordinates only.
 _CARTESIAN = ("step_size", "torsion_scale")
-#: Hottest temperature (K) and rungs of tempering, where none are given.
-_LADDER = 1000.0, 8
+#: Rungs of a ladder, and how much hotter than the target it ends, where nothing is given.
+_N_RUNGS, _HOTTEST = 8, 10 / 3
 
 
-def build_run(system, method, n_chains, seed, temperature, backend, given, coordinates="auto", ladder=None):
+def build_run(system, method, n_chains, seed, temperature, backend, given, coordinates="auto", ladder=(None, None)):
     """The target, the sampler, why that one, and where `n_chains` chains start: all in one place, or each in its own.
 
     Arguments:
@@ -33,8 +33,18 @@ def build_run(system, method, n_chains, seed, temperature, backend, given, coord
         coordinates: of diffusive Gibbs sampling. Noise scales, step size and torsion scale are Cartesian unless these
             are "internal".
         ladder: (hottest temperature, rungs) of replica exchange, in kelvin, or times that of a density without
-            temperature; None where it is not given.
+            temperature; None where one is not given.
+
+    Raises:
+        ValueError: what the system or the method has no use for.
     """
+    hottest, n_rungs = ladder
+    if method not in ("digs", "tempering") and (hottest or n_rungs):
+        raise ValueError(f"{method} knows one temperature; use method digs or tempering with a ladder")
+    if method != "digs" and coordinates != "auto":
+        raise ValueError(f"{method} samples in Cartesian coordinates alone; coordinates are for method digs")
+    if method == "digs" and n_rungs and not hottest:
+        raise ValueError("give the hottest temperature with the number of rungs")
     loaded = load_system(system)
     if isinstance(loaded, MolecularSystem):
         if temperature is not None:
@@ -47,30 +57,32 @@ def build_run(system, method, n_chains, seed, temperature, backend, given, coord
         target = loaded.target()
         initial = target.normal(n_chains, torch.Generator().manual_seed(seed))
     given = {k: v for k, v in given.items() if v not in (None, [])}
-    if ladder is not None and method in ("digs", "tempering"):
-        given["inverse_temperatures"] = _betas(target, *ladder)
+    if hottest:
+        ratio = hottest / (target.temperature / unit.kelvin if target.temperature else 1.0)
+        given["inverse_temperatures"] = geometric_ladder(ratio, n_rungs or _N_RUNGS)
     if method == "digs":
         return target, *_diffusive_gibbs(target, initial, n_chains, coordinates, given), initial
     settings = recommended_settings(target, initial, n_chains) | given
-    return target, _baseline(target, method, settings), "as asked for", initial
-
-
-def _betas(target, hottest, n_rungs):
-    return geometric_ladder(hottest / (target.temperature / unit.kelvin if target.temperature else 1.0), n_rungs)
+    return target, _baseline(target, method, settings, n_rungs), "as asked for", initial
 
 
 def _diffusive_gibbs(target, initial, n_chains, coordinates, given):
     unsuited = [name for name in _CARTESIAN if name in given]
     if coordinates == "internal" and unsuited:
         raise ValueError(f"{' and '.join(unsuited)} belong to Cartesian coordinates; internal ones measure their own")
-    if coordinates == "auto" and (unsuited or "noise_scales" in given):
+    cartesian = [*unsuited, *(["noise_scales"] if "noise_scales" in given else [])]
+    if coordinates == "auto" and cartesian:
         coordinates = "cartesian"
     if given.get("torsion_scale") == 0:
         given = given | {"torsion_scale": None}
-    return recommended_sampler(target, initial, n_chains, coordinates=coordinates, **given)
+    sampler, why = recommended_sampler(target, initial, n_chains, coordinates=coordinates, **given)
+    return (
+        sampler,
+        f"{cartesian[0]} is given in Cartesian coordinates" if cartesian and coordinates != "internal" else why,
+    )
 
 
-def _baseline(target, method, settings):
+def _baseline(target, method, settings, n_rungs):
     if method == "mala":
         return MALA(target, step_size=settings["step_size"])
     options = {"step_size": settings["step_size"], "n_leapfrog": settings["n_leapfrog"]}
@@ -79,7 +91,7 @@ def _baseline(target, method, settings):
     if "inverse_temperatures" not in settings:
         if target.temperature is None:
             raise ValueError(f"tempering of {target.name} needs a hottest temperature, as a multiple of its own")
-        settings["inverse_temperatures"] = _betas(target, *_LADDER)
+        settings["inverse_temperatures"] = geometric_ladder(_HOTTEST, n_rungs or _N_RUNGS)
     return ParallelTempering(target, settings["inverse_temperatures"], **options)
 
 

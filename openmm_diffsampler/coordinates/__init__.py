@@ -5,7 +5,8 @@ from .errors import NoInternalCoordinatesError
 from .handedness import Handedness, stereocentres
 from .internal import InternalCoordinates
 from .internal_target import InternalTarget
-from .rings import has_flexible_ring
+from .missing_bonds import missing_bonds
+from .rings import ring_torsions, saturated_rings
 from .rotations import BondRotations, rotatable_torsions
 from .z_matrix import ZMatrix
 
@@ -16,9 +17,11 @@ __all__ = [
     "InternalTarget",
     "NoInternalCoordinatesError",
     "ZMatrix",
-    "has_flexible_ring",
+    "missing_bonds",
+    "ring_torsions",
     "rotatable_torsions",
     "rotor_order",
+    "saturated_rings",
     "stereocentres",
     "torsion_blocks",
 ]

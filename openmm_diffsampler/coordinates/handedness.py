@@ -8,13 +8,19 @@ from .graph import neighbours, reachable, refined_colours
 
 __all__ = ["Handedness", "stereocentres"]
 
+#: Elements whose three neighbours and lone pair do not turn inside out.
+_PYRAMIDAL = ("S", "P", "Se", "As")
+#: Volumes (nm³) below which a centre is flat and on no hand; a carbon has about 0.002.
+_FLAT = 1e-4
+
 
 def stereocentres(topology):
-    """Atoms with four neighbours of which no two can be exchanged, each with three of the neighbours.
+    """Atoms with four neighbours (three: sulphur, phosphorus) of which no two can be exchanged, with three of them.
 
-    Two neighbours can be exchanged if the bond graph with its elements looks the same from both (colour refinement) and
-    no ring joins them: a ring atom's two neighbours in the ring tell its faces apart, as in cis and trans. Mirroring a
-    stereocentre makes another compound; mirroring any other centre merely renames equal atoms.
+    Two neighbours can be exchanged if the bond graph with its elements looks the same from both (colour refinement)
+    and no ring joins them: a ring atom's two neighbours in the ring tell its faces apart, as in cis and trans.
+    Mirroring any other centre merely renames equal atoms, except where neighbours differ by their own handedness alone:
+    such centres are not found.
 
     Arguments:
         topology: an mdtraj Topology with bonds.
@@ -29,6 +35,7 @@ def stereocentres(topology):
     """
     bonded = neighbours(topology)
     colours = refined_colours(topology)
+    symbols = {atom.index: getattr(atom.element, "symbol", "") for atom in topology.atoms}
 
     def exchangeable(a, b, centre):
         return colours[a] == colours[b] and b not in reachable({**bonded, centre: set()}, a, centre)
@@ -36,7 +43,8 @@ def stereocentres(topology):
     return [
         (centre, *sorted(around)[:3])
         for centre, around in sorted(bonded.items())
-        if len(around) == 4 and not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2))
+        if (len(around) == 4 or (len(around) == 3 and symbols[centre] in _PYRAMIDAL))
+        and not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2))
     ]
 
 
@@ -46,6 +54,9 @@ class Handedness:
     Arguments:
         topology: an mdtraj Topology with bonds.
         positions: (n_atoms, 3) tensor of a configuration with the wanted handedness.
+
+    Raises:
+        ValueError: a stereocentre is flat in the positions.
 
     Example:
         >>> from openmm_diffsampler import load_system
@@ -58,7 +69,12 @@ class Handedness:
 
     def __init__(self, topology, positions):
         self.centres = torch.tensor(stereocentres(topology), dtype=torch.int64).reshape(-1, 4)
-        self.signs = self._volumes(positions[None])[0].sign()
+        volumes = self._volumes(positions[None])[0]
+        flat = self.centres[:, 0][volumes.abs() < _FLAT].tolist()
+        if flat:
+            names = ", ".join(str(topology.atom(i)) for i in flat)
+            raise ValueError(f"stereocentres {names} are flat in the positions, on neither hand; minimise them first")
+        self.signs = volumes.sign()
 
     def __len__(self):
         return len(self.centres)

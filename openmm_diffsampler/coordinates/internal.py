@@ -117,14 +117,22 @@ class InternalCoordinates:
         torsion = torch.atan2((across * zero).sum(-1), (arm * zero).sum(-1))
         return torch.cat([bond, angle, torsion], 1)
 
+    def bent(self, x):
+        """Positions (n, n_atoms, 3), moved by 2 pm at random where three atoms lie in a line, to start chains from."""
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(x.device)
+        try:
+            self.to_internal(x)
+        except NoInternalCoordinatesError:
+            return x + 0.002 * noise
+        return x
+
     def _require_bent(self, angle):
         straight = (angle.sin() < _LINEAR).any(0)
         if straight.any():
             k = int(straight.nonzero()[0]) + 2
             atoms = [int(a[k]) for a in self._tree[:3]]
             raise NoInternalCoordinatesError(
-                f"atoms {atoms[0]}–{atoms[1]}–{atoms[2]} lie in a line, where torsions are undefined; sample this "
-                "molecule in Cartesian coordinates (DiffusiveGibbs with torsion_scale turns its bonds)"
+                f"atoms {atoms[0]}–{atoms[1]}–{atoms[2]} lie in a line, where torsions are undefined; bend them"
             )
 
     def to_cartesian(self, z):

@@ -1,30 +1,56 @@
 """Rings that can pucker."""
 
-from .graph import neighbours, reachable
+import networkx
+import torch
 
-__all__ = ["has_flexible_ring"]
+from .graph import neighbours
+
+__all__ = ["ring_torsions", "saturated_rings"]
 
 #: Saturated atoms of a ring from which on it has puckers that a barrier separates.
 _SATURATED = 3
 
 
-def has_flexible_ring(topology):
-    """Whether a ring holds at least three saturated atoms (with four neighbours), as in proline, sugars, cyclohexane.
+def saturated_rings(topology):
+    """Rings of five atoms or more with at least three saturated atoms (four neighbours), as in proline and sugars.
 
-    Such puckers are no rotatable torsions; they change by heat or long trajectories only. Aromatic rings do not count.
+    Their puckers are no rotatable torsions. Aromatic rings do not count.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+
+    Returns:
+        list of tuples of atom indices, each once around its ring.
 
     Example:
         >>> from openmm_diffsampler import load_system
-        >>> has_flexible_ring(load_system("aspartame").mdtraj_topology)
-        False
+        >>> saturated_rings(load_system("aspartame").mdtraj_topology)
+        []
     """
     bonded = neighbours(topology)
-    left = {(a, b) for a in bonded for b in bonded[a] if a < b and b in reachable(bonded, a, b)}
-    while left:  # rings that share atoms are one
-        atoms = set(left.pop())
-        while joined := {bond for bond in left if atoms & set(bond)}:
-            left -= joined
-            atoms |= {a for bond in joined for a in bond}
-        if sum(len(bonded[a]) >= 4 for a in atoms) >= _SATURATED:
-            return True
-    return False
+    graph = networkx.Graph([(a, b) for a in bonded for b in bonded[a]])
+    rings = [_around(bonded, set(ring)) for ring in networkx.minimum_cycle_basis(graph)]
+    return sorted(r for r in rings if len(r) > 4 and sum(len(bonded[a]) >= 4 for a in r) >= _SATURATED)
+
+
+def _around(bonded, atoms):
+    """The atoms of a ring in order, from the lowest index towards its lower neighbour."""
+    walk = [min(atoms)]
+    while len(walk) < len(atoms):
+        walk.append(min((bonded[walk[-1]] & atoms) - set(walk)))
+    return tuple(walk)
+
+
+def ring_torsions(x, ring):
+    """Torsions about the bonds of a ring: (n, n_atoms, 3) → (n, len(ring)) in radians.
+
+    Example:
+        >>> corners = torch.arange(6) * torch.pi / 3
+        >>> chair = torch.stack([corners.cos(), corners.sin(), torch.tensor([0.2, -0.2] * 3)], 1)
+        >>> [round(t, 1) for t in ring_torsions(chair[None], range(6))[0].tolist()]
+        [-1.1, 1.1, -1.1, 1.1, -1.1, 1.1]
+    """
+    arms = [x[:, list(ring)].roll(-k - 1, 1) - x[:, list(ring)].roll(-k, 1) for k in range(3)]
+    before, after = torch.linalg.cross(arms[0], arms[1]), torch.linalg.cross(arms[1], arms[2])
+    sine = (arms[0] * after).sum(-1) * arms[1].norm(dim=-1)
+    return torch.atan2(sine, (before * after).sum(-1))

@@ -77,7 +77,8 @@ class ZMatrix:
         found = []
         for k in range(3, len(self.order)):
             j, axis = self.centre[k], self.axis[k]
-            free = (j, axis) in self.bonds and axis not in reachable(bonded, j, axis)
+            goes_on = all(len(bonded[i]) > 1 for i in (j, axis))
+            free = (j, axis) in self.bonds and goes_on and axis not in reachable(bonded, j, axis)
             found.append(bool(self.is_main[k] and free))
         return np.array(found, dtype=bool)
 

@@ -1,27 +1,24 @@
 """A sampler for a target that nobody has tuned."""
 
-from openmm_diffsampler.coordinates import NoInternalCoordinatesError, has_flexible_ring, rotatable_torsions
+from openmm_diffsampler.coordinates import NoInternalCoordinatesError, rotatable_torsions, saturated_rings
 
 from .baselines import MALA
 from .diffusive_gibbs import DiffusiveGibbs
 from .internal_diffusive_gibbs import InternalDiffusiveGibbs
-from .rungs import geometric_ladder
 from .state import evaluate, initial_state
 
 __all__ = ["COORDINATES", "recommended_sampler", "recommended_settings", "thermal_width"]
 
 COORDINATES = ("auto", "internal", "cartesian")
-#: Replica exchange for rings that pucker: hottest temperature over that of the target, and rungs.
-RING_LADDER = 2.0, 4
 
 
 def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", **settings):
     """The diffusive Gibbs sampler that suits `target`, and why, in words.
 
-    A molecule with rotatable torsions gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`, inside replica
-    exchange if it has rings that pucker, since torsion noise does not reach those. What internal coordinates cannot
-    describe (no bonds, three atoms in a line, an external field) and everything else gets
-    :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` with :func:`recommended_settings`.
+    A molecule with rotatable torsions or saturated rings gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
+    What internal coordinates cannot describe (no bonds, three atoms in a line, an external field) and everything else
+    gets :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` with :func:`recommended_settings`. Replica exchange is only
+    used on request: measured, it costs more than it gains where torsions are guessed and rings jump.
 
     Arguments:
         target: what is sampled.
@@ -54,14 +51,18 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
 
 
 def _internal(target, initial, settings, required):
-    n_rotatable = 0 if target.topology is None else len(rotatable_torsions(target.topology))
-    if not n_rotatable and not required:
-        raise NoInternalCoordinatesError("no rotatable torsions")
-    why = f"{n_rotatable} rotatable torsions"
-    if n_rotatable and "inverse_temperatures" not in settings and has_flexible_ring(target.topology):
-        settings = settings | {"inverse_temperatures": geometric_ladder(*RING_LADDER)}
-        why += ", and replica exchange for a ring that puckers"
-    return InternalDiffusiveGibbs(target, initial, **settings), why
+    topology = target.topology
+    if not required and (topology is None or not topology.n_bonds):
+        raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
+    if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
+        raise NoInternalCoordinatesError("no rotatable torsions and no saturated rings")
+    sampler = InternalDiffusiveGibbs(target, initial, **settings)
+    counted = [(len(sampler.rotatable), "rotatable torsion"), (len(sampler.puckers), "ring that puckers")]
+    return sampler, " and ".join(f"{n} {_plural(what, n)}" for n, what in counted if n)
+
+
+def _plural(what, n):
+    return what if n == 1 else what.replace("torsion", "torsions").replace("ring that puckers", "rings that pucker")
 
 
 def recommended_settings(target, initial, n_chains=None):

@@ -1,10 +1,21 @@
 """Diffusive Gibbs sampling in internal coordinates, where noise crosses barriers without breaking bonds."""
 
 import dataclasses
+import warnings
 
-from openmm_diffsampler.coordinates import InternalTarget, rotor_order, torsion_blocks
+import torch
+
+from openmm_diffsampler.coordinates import (
+    InternalTarget,
+    missing_bonds,
+    rotor_order,
+    saturated_rings,
+    torsion_blocks,
+)
 
 from .kernels import HamiltonianKernel, NoiseKernel
+from .ring_kernel import RingJumpKernel
+from .ring_puckers import learn_ring_puckers
 from .rungs import inverse_temperatures_of, replica_kernels
 from .sampler import BatchedSampler
 from .state import initial_state
@@ -13,6 +24,9 @@ from .thermal_widths import measure_widths
 from .torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
 
 __all__ = ["InternalDiffusiveGibbs"]
+
+#: Barriers (kT) from which on a torsion keeps the isomer it starts as; amides have about 35 at room temperature.
+_HELD_BARRIER = 50
 
 
 class InternalDiffusiveGibbs(BatchedSampler):
@@ -25,7 +39,9 @@ class InternalDiffusiveGibbs(BatchedSampler):
        (:class:`~openmm_diffsampler.mcmc.torsion_kernels.LearnedTorsionKernel`);
     2. single rotatable torsions by s of their own, adapted to an acceptance of 0.3, and with `n_all_trials` all of
        them at once;
-    3. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
+    3. the stiff coordinates of saturated rings, guessed in the other pucker
+       (:class:`~openmm_diffsampler.mcmc.ring_kernel.RingJumpKernel`);
+    4. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
 
     each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates. What warm-up adapts is
     frozen after it. With `inverse_temperatures` all of this runs inside replica exchange.
@@ -37,16 +53,20 @@ class InternalDiffusiveGibbs(BatchedSampler):
         n_trials: guesses of single torsions a sweep; by default one for every three rotatable torsions.
         n_all_trials: guesses of all torsions at once a sweep.
         noise_scales: s of levels that noise every coordinate, in thermal widths: a number, or one a coordinate.
-        n_leapfrog, n_steps: leapfrog steps of a trajectory, and trajectories a sweep.
+        n_leapfrog, n_denoising_steps: leapfrog steps of a trajectory, and trajectories a sweep.
         inverse_temperatures: β of each rung of replica exchange, falling from 1, or None.
         swaps: ``"non-reversible"`` or ``"reversible"``.
-        chirality: ``"keep"``: proposals that mirror a stereocentre are rejected, and counted in
-            :attr:`n_inverted`; ``"free"``: they are accepted like any other.
+        chirality: ``"keep"``: what mirrors a stereocentre is rejected, and counted in :attr:`n_inverted`; double bonds,
+            told by a torsion so stiff that turning it over would take more than 50 kT, stay E or Z and are not turned.
+            Amides are turned. ``"free"``: all that is accepted like anything else.
+        ring_jumps: whether to learn the puckers of saturated rings, about 150,000 evaluations each; a warning tells of
+            rings that were seen in one pucker only. They are in :attr:`puckers`.
         widths: thermal widths (3N − 6,), nm and radians; by default measured.
 
     Raises:
-        TypeError, ValueError: a target without bonds, or whose energy depends on where the molecule is; atoms in a
-            line; no rotatable torsion and no other noise.
+        TypeError, ValueError: a target without topology, counts or scales out of range; nothing to noise: no rotatable
+            torsion, no ring that puckers.
+        NoInternalCoordinatesError: no bonds, or an energy that depends on where the molecule is.
 
     References:
         Chen et al., Diffusive Gibbs Sampling, ICML 2024, arXiv:2402.03008.
@@ -70,43 +90,57 @@ class InternalDiffusiveGibbs(BatchedSampler):
         n_all_trials=0,
         noise_scales=(),
         n_leapfrog=3,
-        n_steps=2,
+        n_denoising_steps=2,
         inverse_temperatures=None,
         swaps="non-reversible",
         chirality="keep",
+        ring_jumps=True,
         widths=None,
     ):
-        sweep = Sweep(noise_scales, n_leapfrog, n_steps)
+        sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps)
         if target.topology is None:
             raise TypeError(f"{target.name} has no topology, which internal coordinates are made from")
         x = initial_state(target, positions).x
         internal = InternalTarget(target, x, widths=widths, chirality=chirality)
+        _warn_of_missing_bonds(target)
+        x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
-        torsions, blocks = internal.coordinates.rotatable_torsions, torsion_blocks(internal.coordinates)
-        rotatable = list(torsions)
-        orders = [rotor_order(target.topology, atoms) for atoms in torsions.values()]
-        if not rotatable and not noise_scales:
+        double_bonds = _double_bonds(internal) if chirality == "keep" else []
+        internal.hold(double_bonds, x[0])
+        self.rotatable = {k: t for k, t in internal.coordinates.rotatable_torsions.items() if k not in double_bonds}
+        blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(double_bonds)]
+        self.puckers = _learned_puckers(internal, x) if ring_jumps else []
+        if not self.rotatable and not noise_scales and not self.puckers:
             raise ValueError(
-                f"{target.name} has no rotatable torsion; give noise_scales, or sample it with HMC or ParallelTempering"
+                f"{target.name} has nothing to noise (no rotatable torsion, no ring that puckers); give noise_scales, "
+                "or sample it with HMC or ParallelTempering"
             )
         if n_learned_trials is None:
-            n_learned_trials = max(4, len(blocks)) if blocks else 0
+            n_learned_trials = max(4, len(blocks))
         if n_trials is None:
-            n_trials = -(-len(rotatable) // 3)
-        scales = internal.widths
+            n_trials = -(-len(self.rotatable) // 3)
+        for name, n in (("learned_", n_learned_trials), ("", n_trials), ("all_", n_all_trials)):
+            if n < 0:
+                raise ValueError(f"n_{name}trials is {n}; it must be at least 0")
+        for scale in sweep.noise_scales:
+            if not isinstance(scale, float) and len(scale) != len(internal.coordinates):
+                raise ValueError(f"a noise level has {len(scale)} scales, and there are {len(internal.coordinates)}")
+        orders = [rotor_order(target.topology, atoms) for atoms in self.rotatable.values()]
+        counts = sweep.n_leapfrog, sweep.n_denoising_steps
 
         def kernels(beta):
             made = []
-            if n_learned_trials:
-                made.append(LearnedTorsionKernel(blocks, scales, n_learned_trials))
-            if n_trials:
-                made.append(TorsionNoiseKernel([(k,) for k in rotatable], scales, n_trials, orders))
-            if n_all_trials:
-                name = "noise on all torsions"
-                made.append(TorsionNoiseKernel([rotatable], scales, n_all_trials, name=name))
-            made += [NoiseKernel(s, 0.4 * beta**-0.5, n_leapfrog, n_steps) for s in sweep.noise_scales]
-            return [*made, HamiltonianKernel(0.4 * beta**-0.5, n_leapfrog, n_steps)]
+            if n_learned_trials and blocks:
+                made.append(LearnedTorsionKernel(blocks, n_learned_trials))
+            if n_trials and self.rotatable:
+                made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
+            if n_all_trials and self.rotatable:
+                made.append(TorsionNoiseKernel([self.rotatable], n_all_trials, name="noise on all torsions"))
+            if self.puckers:
+                made.append(RingJumpKernel(self.puckers, len(self.puckers)))
+            made += [NoiseKernel(s, 0.4 * beta**-0.5, *counts) for s in sweep.noise_scales]
+            return [*made, HamiltonianKernel(0.4 * beta**-0.5, *counts)]
 
         if inverse_temperatures is None:
             super().__init__(internal, kernels(1.0))
@@ -116,7 +150,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
 
     @property
     def n_inverted(self):
-        """Proposals rejected so far because they mirrored a stereocentre."""
+        """Evaluations since the run began that were rejected since a stereocentre or double bond had turned over."""
         return self.target.n_inverted
 
     @property
@@ -125,19 +159,77 @@ class InternalDiffusiveGibbs(BatchedSampler):
 
     def _start(self, initial, n_chains):
         state = initial_state(self.target.cartesian, initial, n_chains)
-        if self.target.chirality == "keep" and not self.target.handedness.is_kept(state.x).all():
+        x = self.target.coordinates.bent(state.x)
+        y = self.target.from_cartesian(x)
+        if self.target.chirality == "keep" and not self.target.is_kept(x, y * self.target.widths).all():
             raise ValueError(
-                "chains start from configurations with stereocentres on other hands than the positions that the "
-                'sampler was made with; give one stereoisomer, or chirality="free"'
+                "chains start from other stereoisomers than the positions that the sampler was made with; give one, or "
+                'chirality="free"'
             )
-        return initial_state(self.target, self.target.from_cartesian(state.x))
+        return initial_state(self.target, y)
+
+    def _reset(self):
+        super()._reset()
+        self.target.n_inverted = 0
 
     def _sweep(self, state, generator, adapt=False):
-        """Torsions are lifted within a sweep, and brought back to one turn after it: nothing is tethered then."""
+        """Torsions are lifted within a sweep, and brought back to one turn before it: nothing is tethered then."""
         return super()._sweep(dataclasses.replace(state, x=self.target.wrap(state.x)), generator, adapt)
 
-    def _kept(self, state):
-        y, u = super()._kept(state)
-        # Reduced potentials of frames are E/kT, without the volume element of the coordinates.
+    def _kept(self, state, generator):
+        """Positions, turned at random, since the target has no preferred orientation and neither have its draws."""
+        y, u = super()._kept(state, generator)
         x = self.target.to_cartesian(y)
-        return x, u + self.target.log_volume(y)
+        # Reduced potentials of frames are E/kT, without the volume element of the coordinates.
+        return x @ random_rotations(len(x), generator, x), u + self.target.log_volume(y)
+
+    def _saved(self, state, generator):
+        tensors, numbers = super()._saved(state, generator)
+        return tensors | {"widths": self.target.widths}, numbers | {"n_inverted": self.target.n_inverted}
+
+    def _restore(self, saved, generator):
+        tensors, numbers = saved
+        self.target.set_widths(tensors["widths"])  # as measured on the machine that began the run
+        self.target.n_inverted = numbers["n_inverted"]
+        return super()._restore(saved, generator)
+
+
+def random_rotations(n, generator, like):
+    """(n, 3, 3) uniform rotations, from unit quaternions."""
+    q = torch.randn(n, 4, generator=generator, dtype=like.dtype, device=like.device)
+    w, x, y, z = torch.nn.functional.normalize(q, dim=1).unbind(1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
+
+
+def _double_bonds(target):
+    """Columns of rotatable torsions too stiff to turn over: of width w, the barrier of cos 2τ would be kT/2w²."""
+    return [k for k in target.coordinates.rotatable_torsions if 0.5 / float(target.widths[k]) ** 2 > _HELD_BARRIER]
+
+
+def _warn_of_missing_bonds(target):
+    pairs = missing_bonds(target.system, target.topology) if hasattr(target, "system") else []
+    if pairs:
+        names = ", ".join("–".join(str(target.topology.atom(i)) for i in pair) for pair in pairs[:5])
+        warnings.warn(
+            f"the topology lacks {len(pairs)} bonds that the System has ({names}); coordinates made without them "
+            "sample badly; add them by topology.addBond, or as CONECT records",
+            stacklevel=3,
+        )
+
+
+def _learned_puckers(target, x):
+    rings = saturated_rings(target.coordinates.topology)
+    found = [learn_ring_puckers(target, ring, x) for ring in rings]
+    for ring, puckers in zip(rings, found, strict=True):
+        if puckers is None:
+            warnings.warn(
+                f"the ring of atoms {'-'.join(map(str, ring))} was seen in one pucker only, so that none is guessed; "
+                "if it has another, its population is not sampled",
+                stacklevel=3,
+            )
+    return [puckers for puckers in found if puckers is not None]

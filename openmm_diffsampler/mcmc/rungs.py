@@ -35,7 +35,10 @@ def geometric_ladder(hottest, n_rungs):
         ValueError: `hottest` not above 1, or fewer than two rungs.
     """
     if not hottest > 1 or n_rungs < 2:
-        raise ValueError(f"{n_rungs} rungs up to {hottest:g} times the temperature are no ladder; give two, above 1")
+        raise ValueError(
+            f"a ladder of {n_rungs} rungs up to {hottest:.3g} times the temperature leads nowhere; give at least two "
+            "rungs, and a hottest temperature above that of the target"
+        )
     return [hottest ** (-k / (n_rungs - 1)) for k in range(n_rungs)]
 
 

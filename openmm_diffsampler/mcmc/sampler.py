@@ -91,7 +91,7 @@ class BatchedSampler:
                 for _ in range(thinning):
                     state = self._sweep(state, generator)
                     advance(state)
-                drawn.append(*self._kept(state))
+                drawn.append(*self._kept(state, generator))
                 if store is not None and (len(drawn) % every == 0 or len(drawn) == n_draws):
                     store.save(drawn, *self._saved(state, generator))
         self.statistics = [kernel.statistics() for kernel in self.kernels]
@@ -111,7 +111,7 @@ class BatchedSampler:
         """The state that chains start from, one row each."""
         return initial_state(self.target, initial, n_chains)
 
-    def _kept(self, state):
+    def _kept(self, state, generator):
         """What is kept of a state: positions and reduced potentials of the chains at the first rung."""
         n = len(state) // self.n_rungs
         return state.x[:n], state.u[:n]

@@ -1,7 +1,9 @@
 """What a block of torsions looks like on its own: a histogram learned in warm-up that guesses are drawn from."""
 
+import base64
 import math
 
+import numpy as np
 import torch
 
 __all__ = ["TorsionDensity"]
@@ -85,9 +87,11 @@ class TorsionDensity:
         return self._log_density[self._bins(angles.detach().cpu())]
 
     def state_dict(self):
-        return {"counts": self.counts.flatten().tolist(), "n_updates": self.n_updates}
+        packed = base64.b64encode(self.counts.numpy().tobytes()).decode()
+        return {"counts": packed, "n_updates": self.n_updates}
 
     def load_state_dict(self, state):
-        self.counts = torch.tensor(state["counts"], dtype=torch.float64).reshape(self.shape)
+        counts = np.frombuffer(base64.b64decode(state["counts"])).reshape(self.shape)
+        self.counts = torch.from_numpy(counts.copy())
         self.n_updates = state["n_updates"]
         self._refresh()

@@ -12,7 +12,7 @@ from .torsion_density import TorsionDensity
 
 __all__ = ["LearnedTorsionKernel", "TorsionNoiseKernel"]
 
-#: Noise beyond which a torsion is uniform to 1 part in 500 (its wrapped normal), so that more changes nothing.
+#: Noise beyond which a torsion is uniform to 1 part in 250 (its wrapped normal), so that more changes nothing.
 _WIDEST = 2.5
 #: Share of the guesses that goes to blocks however little they gain.
 _FLOOR = 0.1
@@ -27,8 +27,7 @@ class TorsionNoiseKernel(Kernel):
     acceptance. Rotors are noised by random multiples of 2π/order besides, which rename equal atoms.
 
     Arguments:
-        blocks: list of tuples of torsion columns.
-        widths: (d,) width of a unit of each column, in radians for torsions.
+        blocks: list of tuples of torsion columns of an :class:`~openmm_diffsampler.coordinates.InternalTarget`.
         n_trials: guesses a call.
         orders: of the rotor that each block of one torsion is (1 for none), or None.
         scale: s in radians where the adaptation of the narrow level starts.
@@ -36,15 +35,13 @@ class TorsionNoiseKernel(Kernel):
         wide: share of the guesses at the wide level.
     """
 
-    def __init__(
-        self, blocks, widths, n_trials, orders=None, *, scale=1.0, acceptance=0.3, wide=0.5, name="torsion noise"
-    ):
+    def __init__(self, blocks, n_trials, orders=None, *, scale=1.0, acceptance=0.3, wide=0.5, name="torsion noise"):
         super().__init__(name)
         if not scale > 0:
             raise ValueError(f"torsion noise scale is {scale}; it must be positive")
         self.blocks, self.n_trials = tuple(map(tuple, blocks)), n_trials
         self.orders = tuple(orders or [1] * len(self.blocks))
-        self.widths, self.wide = widths, wide
+        self.wide = wide
         self.scales = [StepSize(scale, acceptance, _WIDEST) for _ in self.blocks]
         self.adaptive = self.scales
 
@@ -57,9 +54,10 @@ class TorsionNoiseKernel(Kernel):
             noise = torch.randn(2, len(state), len(columns), dtype=state.x.dtype, **options).sum(0)
             noise *= _WIDEST if is_wide else scale.value
             if self.orders[which] > 1:
-                noise += torch.randint(self.orders[which], noise.shape, **options) * (2 * math.pi / self.orders[which])
+                turns = torch.randint(self.orders[which], noise.shape, **options).to(noise)
+                noise += turns * (2 * math.pi / self.orders[which])
             y = state.x.clone()
-            y[:, columns] += noise / self.widths[columns]
+            y[:, columns] += noise / target.widths[columns]
             guess = evaluate(target, y)
             accepted, probability = metropolis(inverse_temperature * (state.u - guess.u), generator)
             level = "wide guess" if is_wide else "guess"
@@ -96,13 +94,12 @@ class LearnedTorsionKernel(Kernel):
 
     Arguments:
         blocks: list of tuples of one or two torsion columns.
-        widths: (d,) width of a unit of each column.
         n_trials: guesses a call.
     """
 
-    def __init__(self, blocks, widths, n_trials, name="learned torsions"):
+    def __init__(self, blocks, n_trials, name="learned torsions"):
         super().__init__(name)
-        self.blocks, self.n_trials, self.widths = tuple(map(tuple, blocks)), n_trials, widths
+        self.blocks, self.n_trials = tuple(map(tuple, blocks)), n_trials
         self.densities = [TorsionDensity(len(block)) for block in self.blocks]
         self.gains = Gains(len(self.blocks))
         self.adaptive = [*self.densities, self.gains]
@@ -111,10 +108,10 @@ class LearnedTorsionKernel(Kernel):
         for _ in range(self.n_trials):
             which = self.gains.draw(generator)
             columns, density = list(self.blocks[which]), self.densities[which]
-            old = state.x[:, columns] * self.widths[columns]
+            old = state.x[:, columns] * target.widths[columns]
             new = density.sample(len(state), generator).to(old)
             y = state.x.clone()
-            y[:, columns] = new / self.widths[columns]
+            y[:, columns] = new / target.widths[columns]
             guess = evaluate(target, y)
             log_q = (density.log_density(old) - density.log_density(new)).to(guess.u)
             accepted, _ = metropolis(inverse_temperature * (state.u - guess.u) + log_q, generator)
@@ -123,7 +120,7 @@ class LearnedTorsionKernel(Kernel):
                 self.gains.update(which, float((accepted * (1 - (new - old).cos()).sum(1)).mean()))
             state = state.where(accepted, guess)
         if adapt:
-            angles = state.x * self.widths
+            angles = state.x * target.widths
             for block, density in zip(self.blocks, self.densities, strict=True):
                 density.update(angles[:, list(block)])
         return state

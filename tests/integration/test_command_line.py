@@ -55,7 +55,7 @@ def test_replica_exchange_and_coordinates(tmp_path):
     for words, sampler in (
         (["--method", "tempering", *hot], "ParallelTempering"),
         (["--coordinates", "internal", *hot], "InternalDiffusiveGibbs"),
-        (["--torsion-scale", "1"], "DiffusiveGibbs (as asked for)"),
+        (["--torsion-scale", "1"], "DiffusiveGibbs (torsion_scale is given in Cartesian coordinates)"),
     ):
         result = command("run", "alanine-dipeptide-vacuum", *few, *words, "--overwrite", cwd=tmp_path)
         assert result.returncode == 0 and f"sampler: {sampler}" in result.stdout, result.stderr
@@ -63,7 +63,10 @@ def test_replica_exchange_and_coordinates(tmp_path):
     for system, words, message in (
         ("alanine-dipeptide-vacuum", ["--coordinates", "internal", "--step-size", "1"], "belong to Cartesian"),
         ("alanine-dipeptide-vacuum", ["--coordinates", "polar"], "supported are 'auto'"),
-        ("alanine-dipeptide-vacuum", ["--hottest", "200"], "no ladder"),
+        ("alanine-dipeptide-vacuum", ["--hottest", "200"], "leads nowhere"),
+        ("alanine-dipeptide-vacuum", ["--rungs", "4"], "give the hottest temperature"),
+        ("alanine-dipeptide-vacuum", ["--method", "hmc", *hot], "knows one temperature"),
+        ("alanine-dipeptide-vacuum", ["--method", "mala", "--coordinates", "internal"], "Cartesian coordinates alone"),
         ("lj13", ["--coordinates", "internal"], "0 bonds"),
         ("gmm40", ["--method", "tempering"], "hottest temperature"),
     ):

@@ -62,11 +62,11 @@ def test_stiff_coordinates(way):
 TARGET = InternalTarget(CHAIN.target, CHAIN.start)
 FIRST = CHAIN.coordinates.torsions.start
 KERNELS = {
-    "learned pair": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1)], TARGET.widths, 1),
-    "learned single": lambda: LearnedTorsionKernel([(FIRST,)], TARGET.widths, 1),
-    "noise on one": lambda: TorsionNoiseKernel([(FIRST,), (FIRST + 1,)], TARGET.widths, 1),
-    "noise on a rotor": lambda: TorsionNoiseKernel([(FIRST,)], TARGET.widths, 1, [3], scale=0.3),
-    "noise on all": lambda: TorsionNoiseKernel([range(FIRST, FIRST + 3)], TARGET.widths, 1),
+    "learned pair": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1)], 1),
+    "learned single": lambda: LearnedTorsionKernel([(FIRST,)], 1),
+    "noise on one": lambda: TorsionNoiseKernel([(FIRST,), (FIRST + 1,)], 1),
+    "noise on a rotor": lambda: TorsionNoiseKernel([(FIRST,)], 1, [3], scale=0.3),
+    "noise on all": lambda: TorsionNoiseKernel([range(FIRST, FIRST + 3)], 1),
     "noise on everything": lambda: NoiseKernel(0.2, 0.3, 2, 1),
     "noise on torsions, tethered": lambda: NoiseKernel(
         tuple(5.0 if k >= FIRST else 0.0 for k in range(len(TARGET.coordinates))), 0.3, 2, 1
@@ -133,10 +133,18 @@ def test_resumed_run_is_the_same(tmp_path, way):
 
 
 def test_single_precision():
-    """Torsions stay within a turn, and populations within 4 standard errors."""
+    """Torsions stay within a turn between sweeps, and populations within 4 standard errors."""
     single = OpenMMTarget(CHAIN.target.system, 300 * unit.kelvin, CHAIN.target.topology, dtype=torch.float32)
     sampler = InternalDiffusiveGibbs(single, CHAIN.start)
+    seen, sweep = [], sampler._sweep
+
+    def watched(state, *arguments, **options):
+        seen.append(sampler.target.wrap(state.x) - state.x)
+        return sweep(state, *arguments, **options)
+
+    sampler._sweep = watched
     wt = sampler.sample(CHAIN.start, 200, n_chains=64, n_warmup=100, seed=5)
+    assert max(float((d[:, FIRST:] / sampler.target.turn).abs().max()) for d in seen) < 20
     share, error = wt.expectation((CHAIN.torsions(wt.x.double())[:, 0].abs() < math.pi / 2).double())
     assert wt.x.dtype == torch.float32 and error < 0.04
     assert abs(share - CHAIN.share(CHAIN.bias_of()[0])) < 4 * error
@@ -155,6 +163,67 @@ def test_calibration_over_40_seeds(way):
     z = np.array(z)
     print(f"{way}: mean {z.mean():.2f}, standard deviation {z.std(ddof=1):.2f}, p = {kstest(z, 'norm').pvalue:.3f}")
     assert kstest(z, "norm").pvalue > 0.01
+
+
+def test_frames_are_turned_at_random():
+    """Each component of a bond's direction has mean zero and mean square a third (4 standard errors)."""
+    wt = InternalDiffusiveGibbs(CHAIN.target, CHAIN.start).sample(CHAIN.start, 40, n_chains=50, n_warmup=5, seed=6)
+    direction = torch.nn.functional.normalize(wt.x[:, 1] - wt.x[:, 0], dim=1)
+    assert (direction.mean(0).abs() < 4 / (3 * 2000) ** 0.5).all()
+    assert ((direction**2).mean(0) - 1 / 3).abs().max() < 4 * (4 / 45 / 2000) ** 0.5
+
+
+def test_double_bonds_stay_what_they_are():
+    """A torsion with a barrier of 120 kT keeps its side, or is turned freely on request (4 standard errors)."""
+    double = TorsionChain(biases=(0.5,), height=120.0)
+    with pytest.raises(ValueError, match="nothing to noise"):
+        InternalDiffusiveGibbs(double.target, double.start)
+    sampler = InternalDiffusiveGibbs(double.target, double.start, noise_scales=[0.1])
+    wt = sampler.sample(double.start, 20, n_chains=20, n_warmup=10, seed=7)
+    assert not sampler.rotatable and (double.torsions(wt.x).cos() < 0).all()
+    turned = double.coordinates.to_internal(double.start[None])
+    turned[:, double.coordinates.torsions] += math.pi
+    with pytest.raises(ValueError, match="other stereoisomers"):
+        sampler.sample(double.coordinates.to_cartesian(turned), 1)
+    free = InternalDiffusiveGibbs(double.target, double.start, chirality="free")
+    wt = free.sample(double.start, 200, n_chains=64, n_warmup=100, seed=7)
+    share, error = wt.expectation((double.torsions(wt.x)[:, 0].cos() > 0).double())
+    assert error < 0.04 and abs(share - double.share(0.5)) < 4 * error
+
+
+def test_atoms_in_a_line():
+    """⟨1 + cos θ⟩ of a straight angle of constant k is kT/k: 4 standard errors."""
+    system, topology = openmm.System(), CHAIN.target.topology
+    bond, angle, constant = openmm.HarmonicBondForce(), openmm.CustomAngleForce("300*(1 + cos(theta))"), 300.0
+    for k in range(6):
+        system.addParticle(12)
+        if k:
+            bond.addBond(k - 1, k, 0.15, 30000.0)
+        if k > 1:
+            angle.addAngle(k - 2, k - 1, k, [])
+    system.addForce(bond)
+    system.addForce(angle)
+    x = torch.zeros(6, 3, dtype=torch.float64)
+    x[:, 0] = 0.15 * torch.arange(6)
+    target = OpenMMTarget(system, 300 * unit.kelvin, topology, positions=x.numpy())
+    wt = InternalDiffusiveGibbs(target, x).sample(x, 200, n_chains=64, n_warmup=100, seed=8)
+    z = CHAIN.coordinates.to_internal(wt.x)
+    value, error = wt.expectation(1 + z[:, CHAIN.coordinates.angles.start].cos())
+    exact = 8.31446261815324e-3 * 300 / constant
+    assert error < 0.05 * exact and abs(value - exact) < 4 * error
+
+
+def test_missing_bonds_are_told():
+    import mdtraj as md
+
+    topology = md.Topology()
+    residue = topology.add_residue("MOL", topology.add_chain())
+    atoms = [topology.add_atom(f"C{k}", md.element.carbon, residue) for k in range(6)]
+    for k in (0, 1, 3, 4):
+        topology.add_bond(atoms[k], atoms[k + 1])
+    target = OpenMMTarget(CHAIN.target.system, 300 * unit.kelvin, topology, positions=CHAIN.start.numpy())
+    with pytest.warns(UserWarning, match="lacks 1 bonds that the System has .MOL0-C2–MOL0-C3."):
+        InternalDiffusiveGibbs(target, CHAIN.start, noise_scales=[0.1])
 
 
 def tetrahedron():
@@ -195,7 +264,7 @@ def test_chirality(chirality):
 
 
 def test_what_cannot_be_sampled_is_refused():
-    with pytest.raises(ValueError, match="no rotatable torsion"):
+    with pytest.raises(ValueError, match="nothing to noise"):
         InternalDiffusiveGibbs(*tetrahedron())
     cluster = load_system("lj13")
     with pytest.raises(ValueError, match="0 bonds"):
@@ -206,7 +275,13 @@ def test_what_cannot_be_sampled_is_refused():
         InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, noise_scales=[-1.0])
     target, x = tetrahedron()
     sampler = InternalDiffusiveGibbs(target, x, noise_scales=[0.1])
-    with pytest.raises(ValueError, match="on other hands"):
+    with pytest.raises(ValueError, match="other stereoisomers"):
         sampler.sample(torch.stack([x, -x]), 1)
+    with pytest.raises(ValueError, match="flat in the positions"):
+        InternalDiffusiveGibbs(target, x * torch.tensor([1.0, 1.0, 1e-3]), noise_scales=[0.1])
+    with pytest.raises(ValueError, match="has 2 scales"):
+        InternalDiffusiveGibbs(target, x, noise_scales=[[0.1, 0.1]])
+    with pytest.raises(ValueError, match="n_trials is -1"):
+        InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, n_trials=-1)
     with pytest.raises(ValueError, match="fall from 1"):
         InternalDiffusiveGibbs(CHAIN.target, CHAIN.start, inverse_temperatures=[1.0])

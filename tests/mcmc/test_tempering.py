@@ -32,7 +32,7 @@ def test_every_rung_samples_its_own_temperature():
     sampler = ParallelTempering(target, [1.0, 0.5, 0.1], step_size=1.0, n_leapfrog=4)
     seen = []
     kept = sampler._kept
-    sampler._kept = lambda state: seen.append(state) or kept(state)
+    sampler._kept = lambda state, generator: seen.append(state) or kept(state, generator)
     sampler.sample(torch.zeros(1), 50, n_chains=4000, n_warmup=50, seed=2)
     for x, beta in zip(seen[-1].x.reshape(3, 4000), (1.0, 0.5, 0.1), strict=True):
         assert abs(x.var() - 1 / beta) < 4 / beta * math.sqrt(2 / 4000)
