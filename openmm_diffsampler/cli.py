@@ -106,6 +106,8 @@ def run(
     written = write_results(wt, folder, name=target.name, statistics=sampler.statistics, settings=settings)
     shutil.rmtree(checkpoint, ignore_errors=True)
     print_results(wt, sampler.statistics, written)
+    if getattr(sampler, "n_inverted", 0):
+        console.print(f"\n{sampler.n_inverted:,} evaluations were rejected since a stereocentre had turned over")
 
 
 @app.command()

@@ -34,7 +34,7 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
         >>> molecule = load_system("alanine-dipeptide")
         >>> sampler, why = recommended_sampler(molecule.target(), molecule.positions)
         >>> print(type(sampler).__name__, "-", why)
-        InternalDiffusiveGibbs - 7 rotatable torsions
+        InternalDiffusiveGibbs - rotatable torsions: 7
     """
     if coordinates not in COORDINATES:
         raise ValueError(f"coordinates are {coordinates!r}; supported are {', '.join(map(repr, COORDINATES))}")
@@ -57,12 +57,12 @@ def _internal(target, initial, settings, required):
     if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
         raise NoInternalCoordinatesError("no rotatable torsions and no saturated rings")
     sampler = InternalDiffusiveGibbs(target, initial, **settings)
-    counted = [(len(sampler.rotatable), "rotatable torsion"), (len(sampler.puckers), "ring that puckers")]
-    return sampler, " and ".join(f"{n} {_plural(what, n)}" for n, what in counted if n)
-
-
-def _plural(what, n):
-    return what if n == 1 else what.replace("torsion", "torsions").replace("ring that puckers", "rings that pucker")
+    counted = {
+        "rotatable torsions": sampler.rotatable,
+        "rings that pucker": sampler.puckers,
+        "double bonds that stay as they are": sampler.double_bonds,
+    }
+    return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
 
 
 def recommended_settings(target, initial, n_chains=None):

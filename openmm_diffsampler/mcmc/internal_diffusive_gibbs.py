@@ -60,8 +60,13 @@ class InternalDiffusiveGibbs(BatchedSampler):
             told by a torsion so stiff that turning it over would take more than 50 kT, stay E or Z and are not turned.
             Amides are turned. ``"free"``: all that is accepted like anything else.
         ring_jumps: whether to learn the puckers of saturated rings, about 150,000 evaluations each; a warning tells of
-            rings that were seen in one pucker only. They are in :attr:`puckers`.
+            rings that were seen in one pucker only.
         widths: thermal widths (3N − 6,), nm and radians; by default measured.
+
+    Attributes:
+        rotatable: dict of the columns of torsions that are turned → their four atoms.
+        double_bonds: columns of torsions that keep their isomer.
+        puckers: list of :class:`~openmm_diffsampler.mcmc.ring_puckers.RingPuckers`.
 
     Raises:
         TypeError, ValueError: a target without topology, counts or scales out of range; nothing to noise: no rotatable
@@ -106,10 +111,12 @@ class InternalDiffusiveGibbs(BatchedSampler):
         x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
-        double_bonds = _double_bonds(internal) if chirality == "keep" else []
-        internal.hold(double_bonds, x[0])
-        self.rotatable = {k: t for k, t in internal.coordinates.rotatable_torsions.items() if k not in double_bonds}
-        blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(double_bonds)]
+        self.double_bonds = _double_bonds(internal) if chirality == "keep" else []
+        internal.hold(self.double_bonds, x[0])
+        self.rotatable = {
+            k: t for k, t in internal.coordinates.rotatable_torsions.items() if k not in self.double_bonds
+        }
+        blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
         self.puckers = _learned_puckers(internal, x) if ring_jumps else []
         if not self.rotatable and not noise_scales and not self.puckers:
             raise ValueError(

@@ -16,7 +16,7 @@ CHAIN = TorsionChain()
 
 def test_molecules_are_sampled_in_internal_coordinates():
     sampler, why = recommended_sampler(CHAIN.target, CHAIN.start, n_leapfrog=2)
-    assert isinstance(sampler, InternalDiffusiveGibbs) and why == "1 rotatable torsion"
+    assert isinstance(sampler, InternalDiffusiveGibbs) and why == "rotatable torsions: 1"
     assert sampler.n_rungs == 1 and sampler.kernels[-1].n_leapfrog == 2
 
 
