@@ -8,6 +8,7 @@ from .internal_target import InternalTarget
 from .missing_bonds import missing_bonds
 from .rings import ring_torsions, saturated_rings
 from .rotations import BondRotations, rotatable_torsions
+from .torsional_barriers import torsional_barriers
 from .z_matrix import ZMatrix
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "saturated_rings",
     "stereocentres",
     "torsion_blocks",
+    "torsional_barriers",
 ]

@@ -11,7 +11,9 @@ from openmm_diffsampler.coordinates import (
     rotor_order,
     saturated_rings,
     torsion_blocks,
+    torsional_barriers,
 )
+from openmm_diffsampler.targets.units import thermal_energy
 
 from .kernels import HamiltonianKernel, NoiseKernel
 from .ring_kernel import RingJumpKernel
@@ -25,7 +27,8 @@ from .torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
 
 __all__ = ["InternalDiffusiveGibbs"]
 
-#: Barriers (kT) from which on a torsion keeps the isomer it starts as; amides have about 35 at room temperature.
+#: Barriers (kT) of torsion terms from which on a bond keeps the isomer it starts as; at room temperature amides have 25
+#: to 40 and double bonds about 80.
 _HELD_BARRIER = 50
 
 
@@ -57,7 +60,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         inverse_temperatures: β of each rung of replica exchange, falling from 1, or None.
         swaps: ``"non-reversible"`` or ``"reversible"``.
         chirality: ``"keep"``: what mirrors a stereocentre is rejected, and counted in :attr:`n_inverted`; double bonds,
-            told by a torsion so stiff that turning it over would take more than 50 kT, stay E or Z and are not turned.
+            told by torsion terms of the force field that stand more than 50 kT high, stay E or Z and are not turned.
             Amides are turned. ``"free"``: all that is accepted like anything else.
         ring_jumps: whether to learn the puckers of saturated rings, about 150,000 evaluations each; a warning tells of
             rings that were seen in one pucker only.
@@ -111,7 +114,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
-        self.double_bonds = _double_bonds(internal) if chirality == "keep" else []
+        self.double_bonds = _double_bonds(internal, x[0]) if chirality == "keep" else []
         internal.hold(self.double_bonds, x[0])
         self.rotatable = {
             k: t for k, t in internal.coordinates.rotatable_torsions.items() if k not in self.double_bonds
@@ -213,9 +216,13 @@ def random_rotations(n, generator, like):
     return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
 
-def _double_bonds(target):
-    """Columns of rotatable torsions too stiff to turn over: of width w, the barrier of cos 2τ would be kT/2w²."""
-    return [k for k in target.coordinates.rotatable_torsions if 0.5 / float(target.widths[k]) ** 2 > _HELD_BARRIER]
+def _double_bonds(target, x):
+    """Columns of rotatable torsions that the torsion terms of the force field hold for good."""
+    if not hasattr(target.cartesian, "system"):
+        return []
+    barriers = torsional_barriers(target.cartesian.system, target.coordinates, x)
+    highest = _HELD_BARRIER * thermal_energy(target.cartesian.temperature)
+    return [column for column, barrier in barriers.items() if barrier > highest]
 
 
 def _warn_of_missing_bonds(target):
