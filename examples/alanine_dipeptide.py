@@ -44,4 +44,4 @@ for basin, (population, error) in basin_populations(wt).items():
 
 # Trajectory, weights, Ramachandran plot, diagnostics and a report in one folder.
 for what, path in write_results(wt, "alanine-dipeptide-example", name="alanine dipeptide").items():
-    print(f"{what:20} {path}")
+    print(f"{what:24} {path}")

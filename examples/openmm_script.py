@@ -56,4 +56,4 @@ wt = ods.WeightedTrajectory.from_chains(
 for basin, (population, error) in basin_populations(wt).items():
     print(f"{basin:12} {population:.3f} ± {error:.3f}")
 for what, path in write_results(wt, "openmm-script-results", name="alanine dipeptide in vacuum").items():
-    print(f"{what:20} {path}")
+    print(f"{what:24} {path}")

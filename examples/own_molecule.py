@@ -56,4 +56,4 @@ for name, inside in (("trans", angle > 120), ("gauche", (angle > 30) & (angle < 
     print(f"{name:8} {share:.3f} ± {error:.3f}")
 
 for what, path in write_results(wt, "butane-results", name="butane").items():
-    print(f"{what:20} {path}")
+    print(f"{what:24} {path}")
