@@ -44,7 +44,7 @@ from openmm_diffsampler import (
 from openmm_diffsampler.mcmc import recommended_settings
 
 #: Share of a budget that chains adapt in, draws of a chain at most, frames of all chains at most.
-WARMUP, MOST_DRAWS, MOST_FRAMES = 0.1, 5000, 100_000
+WARMUP, MOST_DRAWS, MOST_FRAMES = 0.1, 5000, 640_000
 
 
 class Run(NamedTuple):
@@ -271,7 +271,7 @@ def missing_runs(problem, options):
     """Make the rows that the file does not have."""
     there = {key(row) for row in read_rows(options.json)}
     for name in options.samplers:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             if (problem.name, name, options.budget, seed) in there:
                 continue
             try:
@@ -294,7 +294,7 @@ def table(columns, rows):
 def report(problem, options):
     reference = problem.reference(options.reference)
     kept = [row for row in read_rows(options.json) if key(row)[::2] == (problem.name, options.budget)]
-    kept = [row for row in kept if row["seed"] < options.seeds]
+    kept = [row for row in kept if 0 <= row["seed"] - options.first_seed < options.seeds]
     shown = []
     for name in options.samplers:
         rows = [row for row in kept if row["sampler"] == name]
@@ -327,6 +327,7 @@ def main():
     parser.add_argument("--sampler", action="append", choices=SAMPLERS, help="repeat for several; default: all")
     parser.add_argument("--budget", type=float, default=2e5, help="evaluations of a run")
     parser.add_argument("--seeds", type=int, default=8, help="runs of a sampler")
+    parser.add_argument("--first-seed", type=int, default=0, help="to share a table between processes")
     parser.add_argument("--reference", help="npz with a histogram over φ and ψ and what --make-reference writes")
     parser.add_argument("--make-reference", action="store_true", help="write the reference instead, with --budget")
     parser.add_argument("--json", default="mcmc-comparison.jsonl", help="results, a line a run")
