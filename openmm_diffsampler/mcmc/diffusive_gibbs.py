@@ -31,8 +31,8 @@ class DiffusiveGibbs(BatchedSampler):
         denoiser: ``"hmc"``, or ``"mala"`` for a single leapfrog step.
         correct_guess: the Metropolis step of the guess. False only shows what goes wrong without it: modes get wrong
             weights.
-        torsion_scale: s in radians of a level that noises one rotatable bond of each chain at a time, or None. It needs
-            the topology of the target, with bonds.
+        torsion_scale: s in radians of a level that noises one rotatable bond of each chain at a time, double bonds
+            included, or None. It needs the topology of the target, with bonds.
         n_torsion_trials: rotations a sweep; by default one for each rotatable bond.
         inverse_temperatures: β of each rung of replica exchange, falling from 1, at each of which all of this runs, or
             None.

@@ -47,7 +47,7 @@ class DiffusiveGibbsMove(MCMCMove):
             take less than 5% of the time; the choice depends on the machine, so give a number where runs must repeat.
         n_leapfrog, n_denoising_steps, denoiser: as for the integrator.
         topology: openmm.app or mdtraj Topology with bonds, of the whole System; for torsion noise.
-        torsion_scale: s of the torsion noise, a Quantity or radians; None for none.
+        torsion_scale: s of the torsion noise, a Quantity or radians; None for none. Double bonds turn too.
         n_torsion_trials: rotations tried after each sweep, one energy each; those that would move a particle of mass
             zero are left out. By default one for each rotatable bond, but no more than the evaluations of a sweep.
         seed: of the random numbers of each new context, from 1 on; 0 lets OpenMM draw one. What a context gets depends
