@@ -111,26 +111,21 @@ def digs_rotations(problem, start, budget, seed):
     )
 
 
-def digs_internal(problem, start, budget, seed):
+def digs_internal(problem, start, budget, seed, share=1, **options):
     # As recommended, for every molecule.
     if not problem.has_bonds:
         raise NotApplicableError("no internal coordinates without bonds")
     before = problem.target.n_evaluations
-    sampler = InternalDiffusiveGibbs(problem.target, start)
+    sampler = InternalDiffusiveGibbs(problem.target, start, **options)
     spent = problem.target.n_evaluations - before  # on thermal widths
-    run = run_chains(sampler, start, budget - spent, seed)
+    run = run_chains(sampler, start, budget - spent, seed, share)
     return run._replace(evaluations=run.evaluations + spent)
 
 
 def digs_internal_tempering(problem, start, budget, seed):
     # Four rungs to 525 K: the torsions cross by themselves, heat is for what else is stiff.
-    if not problem.has_bonds:
-        raise NotApplicableError("no internal coordinates without bonds")
-    before = problem.target.n_evaluations
-    sampler = InternalDiffusiveGibbs(problem.target, start, inverse_temperatures=[1, 0.83, 0.69, 0.57])
-    spent = problem.target.n_evaluations - before
-    run = run_chains(sampler, start, budget - spent, seed, share=1 / 4)
-    return run._replace(evaluations=run.evaluations + spent)
+    ladder = [1, 0.83, 0.69, 0.57]
+    return digs_internal(problem, start, budget, seed, share=1 / 4, inverse_temperatures=ladder)
 
 
 def digs_tempering(problem, start, budget, seed):

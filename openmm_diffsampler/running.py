@@ -70,16 +70,15 @@ def _diffusive_gibbs(target, initial, n_chains, coordinates, given):
     unsuited = [name for name in _CARTESIAN if name in given]
     if coordinates == "internal" and unsuited:
         raise ValueError(f"{' and '.join(unsuited)} belong to Cartesian coordinates; internal ones measure their own")
-    cartesian = [*unsuited, *(["noise_scales"] if "noise_scales" in given else [])]
+    cartesian = unsuited + [name for name in ("noise_scales",) if name in given]
     if coordinates == "auto" and cartesian:
         coordinates = "cartesian"
     if given.get("torsion_scale") == 0:
         given = given | {"torsion_scale": None}
     sampler, why = recommended_sampler(target, initial, n_chains, coordinates=coordinates, **given)
-    return (
-        sampler,
-        f"{cartesian[0]} is given in Cartesian coordinates" if cartesian and coordinates != "internal" else why,
-    )
+    if cartesian and coordinates != "internal":
+        why = f"{cartesian[0]} is given in Cartesian coordinates"
+    return sampler, why
 
 
 def _baseline(target, method, settings, n_rungs):

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from openmm_diffsampler.coordinates import rotatable_torsions
-from openmm_diffsampler.coordinates.graph import neighbours, refined_colours
+from openmm_diffsampler.coordinates.graph import equal_branches, neighbours, refined_colours
 
 from .torsion_wells import TorsionWells, find_wells
 
@@ -124,13 +124,10 @@ def _names(topology, torsions):
 
 
 def _has_symmetric_end(bonded, classes, x, j, k):
-    for end, other in ((j, k), (k, j)):
-        branches = sorted(bonded[end] - {other})
-        if len({classes[i] for i in branches}) == 1 and (
-            len(branches) == 3 or (len(branches) == 2 and _is_planar(x, end, [other, *branches]))
-        ):
-            return True
-    return False
+    return any(
+        len(branches) == 3 or (len(branches) == 2 and _is_planar(x, end, [other, *branches]))
+        for end, other, branches in equal_branches(bonded, classes, j, k)
+    )
 
 
 def _is_planar(x, centre, around):

@@ -1,6 +1,6 @@
 """Changes of variables: bonds, angles and torsions, and rotations about bonds."""
 
-from .blocks import rotor_order, torsion_blocks
+from .blocks import rotor_orders, torsion_blocks
 from .errors import NoInternalCoordinatesError
 from .handedness import Handedness, stereocentres
 from .internal import InternalCoordinates
@@ -21,7 +21,7 @@ __all__ = [
     "missing_bonds",
     "ring_torsions",
     "rotatable_torsions",
-    "rotor_order",
+    "rotor_orders",
     "saturated_rings",
     "stereocentres",
     "torsion_blocks",

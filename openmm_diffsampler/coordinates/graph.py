@@ -1,6 +1,6 @@
 """The molecule as a graph of atoms and bonds."""
 
-__all__ = ["component", "neighbours", "reachable", "refined_colours"]
+__all__ = ["component", "equal_branches", "is_rotatable", "neighbours", "reachable", "refined_colours"]
 
 
 def neighbours(topology):
@@ -23,6 +23,12 @@ def reachable(bonded, start, across):
     return seen
 
 
+def is_rotatable(bonded, j, k):
+    """Whether j–k is a bond, in no ring, with a further neighbour at both ends."""
+    goes_on = len(bonded[j]) > 1 and len(bonded[k]) > 1
+    return k in bonded[j] and goes_on and k not in reachable(bonded, j, k)
+
+
 def component(bonded, start):
     """Atoms of the fragment that `start` belongs to."""
     return reachable(bonded, start, None)
@@ -36,3 +42,11 @@ def refined_colours(topology):
         n = len(set(colours.values()))
         colours = {i: hash((colours[i], tuple(sorted(hash(colours[j]) for j in bonded[i])))) for i in bonded}
     return colours
+
+
+def equal_branches(bonded, colours, j, k):
+    """Yield (end, other, branches) for the ends of the bond j–k whose other neighbours all have one colour."""
+    for end, other in ((j, k), (k, j)):
+        branches = sorted(bonded[end] - {other})
+        if len({colours[i] for i in branches}) == 1:
+            yield end, other, branches

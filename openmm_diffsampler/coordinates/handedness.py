@@ -6,7 +6,7 @@ import torch
 
 from .graph import neighbours, reachable, refined_colours
 
-__all__ = ["Handedness", "stereocentres"]
+__all__ = ["Handedness", "signed_volumes", "stereocentres"]
 
 #: Elements whose three neighbours and lone pair do not turn inside out.
 _PYRAMIDAL = ("S", "P", "Se", "As")
@@ -48,6 +48,11 @@ def stereocentres(topology):
     ]
 
 
+def signed_volumes(x, centres):
+    """Volumes that three neighbours span at each centre: x (n, n_atoms, 3), centres (m, 4) → (n, m)."""
+    return torch.linalg.det(x[:, centres[:, 1:]] - x[:, centres[:, :1]])
+
+
 class Handedness:
     r"""The signs of (a − c)·[(b − c) × (d − c)] at each stereocentre c with neighbours a, b, d.
 
@@ -69,7 +74,7 @@ class Handedness:
 
     def __init__(self, topology, positions):
         self.centres = torch.tensor(stereocentres(topology), dtype=torch.int64).reshape(-1, 4)
-        volumes = self._volumes(positions[None])[0]
+        volumes = signed_volumes(positions[None], self.centres)[0]
         flat = self.centres[:, 0][volumes.abs() < _FLAT].tolist()
         if flat:
             names = ", ".join(str(topology.atom(i)) for i in flat)
@@ -79,12 +84,8 @@ class Handedness:
     def __len__(self):
         return len(self.centres)
 
-    def _volumes(self, x):
-        arms = x[:, self.centres[:, 1:]] - x[:, self.centres[:, :1]]
-        return torch.linalg.det(arms)
-
     def is_kept(self, x):
         """(n, n_atoms, 3) → (n,) bool: whether all stereocentres have the wanted signs."""
         if not len(self):
             return torch.ones(len(x), dtype=torch.bool, device=x.device)
-        return (self._volumes(x) * self.signs.to(x) > 0).all(1)
+        return (signed_volumes(x, self.centres) * self.signs.to(x) > 0).all(1)

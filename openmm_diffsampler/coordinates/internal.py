@@ -1,6 +1,7 @@
 """Bond lengths, angles and torsions of a molecule, and back to positions, with the log-Jacobian."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ class InternalCoordinates:
         """The columns that are torsions."""
         return slice(max(1, 2 * self.n_atoms - 3), len(self))
 
-    @property
+    @cached_property
     def rotatable_torsions(self):
         """dict of column → four atoms, of the soft torsions: those about bonds that are in no ring, one a bond."""
         rows = np.flatnonzero(self.z_matrix.rotatable)

@@ -2,7 +2,7 @@
 
 import torch
 
-from .graph import neighbours, reachable
+from .graph import is_rotatable, neighbours, reachable
 
 __all__ = ["BondRotations", "rotatable_torsions"]
 
@@ -32,9 +32,9 @@ def rotatable_torsions(topology):
     heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
     torsions = []
     for j, k in sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}):
-        ends = [sorted(bonded[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
-        if all(ends) and k not in reachable(bonded, j, k):
-            torsions.append((ends[0][0], j, k, ends[1][0]))
+        if is_rotatable(bonded, j, k):
+            outer = [min(bonded[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
+            torsions.append((outer[0], j, k, outer[1]))
     return torsions
 
 
@@ -62,9 +62,8 @@ class BondRotations:
         if not self.torsions:
             raise ValueError("the molecule has no rotatable bond (is the topology without bonds?)")
         bonded = neighbours(topology)
-        sides = []
-        for _, j, k, _ in self.torsions:
-            sides.append(min((j, k, reachable(bonded, k, j)), (k, j, reachable(bonded, j, k)), key=_n_beyond))
+        both = [((j, k, reachable(bonded, k, j)), (k, j, reachable(bonded, j, k))) for _, j, k, _ in self.torsions]
+        sides = [min(pair, key=lambda side: len(side[2])) for pair in both]
         self.axes = torch.tensor([side[:2] for side in sides], device=device)
         self.moving = torch.zeros(len(sides), topology.n_atoms, dtype=torch.bool, device=device)
         for row, (_, _, beyond) in zip(self.moving, sides, strict=True):
@@ -83,7 +82,3 @@ class BondRotations:
         along = (arm * axis).sum(-1, keepdim=True) * axis
         turned = pivot + along + cosine * (arm - along) + sine * torch.linalg.cross(axis.expand_as(arm), arm)
         return torch.where(self.moving[bond].unsqueeze(-1), turned, x)
-
-
-def _n_beyond(side):
-    return len(side[2])

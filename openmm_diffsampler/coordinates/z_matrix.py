@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import NoInternalCoordinatesError
-from .graph import component, neighbours, reachable
+from .graph import component, is_rotatable, neighbours, reachable
 
 __all__ = ["ZMatrix"]
 
@@ -28,6 +28,7 @@ class ZMatrix:
         centre, axis: (N,) atom indices, −1 where there is none (the first atoms).
         reference: (N, 2) atoms a → b whose direction b − a, seen along the axis, is torsion zero.
         is_main: (N,) bool, of atoms with a proper torsion.
+        rotatable: (N − 3,) bool, of proper torsions about a bond that is in no ring.
 
     References:
         Parsons et al., J. Comput. Chem. 26, 1063 (2005), for placing atoms; Chang, Potter & Gilson, J. Phys. Chem. B
@@ -45,7 +46,7 @@ class ZMatrix:
     axis: np.ndarray
     reference: np.ndarray
     is_main: np.ndarray
-    bonds: frozenset
+    rotatable: np.ndarray
 
     @classmethod
     def from_topology(cls, topology):
@@ -60,27 +61,18 @@ class ZMatrix:
                 "needs at least two atoms and a bond"
             )
         bonded = neighbours(topology)
-        bonds = frozenset((a.index, b.index) for a, b in topology.bonds)
         heavy = {a.index for a in topology.atoms if a.element is None or a.element.atomic_number > 1}
         root = _join_fragments(bonded, heavy)
-        return cls(*_grow(bonded, heavy, root), bonds | {(b, a) for a, b in bonds})
+        order, centre, axis, reference, is_main = _grow(bonded, heavy, root)
+        real = neighbours(topology)  # without the artificial bonds
+        last = zip(is_main[3:], centre[3:].tolist(), axis[3:].tolist(), strict=True)
+        rotatable = np.array([main and is_rotatable(real, j, k) for main, j, k in last], dtype=bool)
+        return cls(order, centre, axis, reference, is_main, rotatable)
 
     @property
     def torsions(self):
         """(N − 3, 4) atoms of each torsion column; in an improper-like one the last is the main atom."""
         return np.stack([self.order, self.centre, self.axis, self.reference[:, 1]], 1)[3:]
-
-    @property
-    def rotatable(self):
-        """(N − 3,) bool: proper torsions about a bond that is in no ring."""
-        bonded = {i: {b for a, b in self.bonds if a == i} for i in self.order}
-        found = []
-        for k in range(3, len(self.order)):
-            j, axis = self.centre[k], self.axis[k]
-            goes_on = all(len(bonded[i]) > 1 for i in (j, axis))
-            free = (j, axis) in self.bonds and goes_on and axis not in reachable(bonded, j, axis)
-            found.append(bool(self.is_main[k] and free))
-        return np.array(found, dtype=bool)
 
 
 def _join_fragments(bonded, heavy):

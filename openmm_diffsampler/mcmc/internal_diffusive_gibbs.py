@@ -8,7 +8,7 @@ import torch
 from openmm_diffsampler.coordinates import (
     InternalTarget,
     missing_bonds,
-    rotor_order,
+    rotor_orders,
     saturated_rings,
     torsion_blocks,
     torsional_barriers,
@@ -106,8 +106,6 @@ class InternalDiffusiveGibbs(BatchedSampler):
         widths=None,
     ):
         sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps)
-        if target.topology is None:
-            raise TypeError(f"{target.name} has no topology, which internal coordinates are made from")
         x = initial_state(target, positions).x
         internal = InternalTarget(target, x, widths=widths, chirality=chirality)
         _warn_of_missing_bonds(target)
@@ -136,7 +134,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         for scale in sweep.noise_scales:
             if not isinstance(scale, float) and len(scale) != len(internal.coordinates):
                 raise ValueError(f"a noise level has {len(scale)} scales, and there are {len(internal.coordinates)}")
-        orders = [rotor_order(target.topology, atoms) for atoms in self.rotatable.values()]
+        orders = rotor_orders(target.topology, self.rotatable.values())
         counts = sweep.n_leapfrog, sweep.n_denoising_steps
 
         def kernels(beta):

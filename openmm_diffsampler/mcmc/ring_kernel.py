@@ -1,12 +1,10 @@
 """Jumps between the puckers of saturated rings."""
 
-import math
-
 import torch
 
 from .kernels import Kernel
 from .metropolis import metropolis
-from .ring_puckers import centred
+from .ring_puckers import centred, turns
 from .state import evaluate
 
 __all__ = ["RingJumpKernel"]
@@ -49,9 +47,7 @@ class RingJumpKernel(Kernel):
         """Mapped coordinates, log|det T|, and whether the way back is the same."""
         y, log_volume = x.clone(), torch.zeros_like(x[:, 0])
         possible = torch.ones_like(before, dtype=torch.bool)
-        columns = torch.tensor(known.columns, device=x.device)
-        is_torsion = columns >= target.coordinates.torsions.start
-        turn = torch.where(is_torsion, 2 * math.pi / target.widths[columns], torch.inf)
+        columns, turn = torch.tensor(known.columns, device=x.device), turns(target, known.columns)
         for s in (1, -1):
             rows = (before == s).nonzero()[:, 0]
             arm = centred(x[rows][:, columns] - known.means[s].to(x), turn) @ known.maps[s].to(x).T

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from openmm_diffsampler.coordinates.graph import neighbours
+from openmm_diffsampler.coordinates.handedness import signed_volumes
 from openmm_diffsampler.coordinates.rings import ring_torsions
 
-from .adaptation import StepSize
-from .hamiltonian import hamiltonian_step
+from .kernels import HamiltonianKernel
 from .state import evaluate
 
-__all__ = ["RingPuckers", "learn_ring_puckers"]
+__all__ = ["RingPuckers", "centred", "learn_ring_puckers", "turns"]
 
 #: Chains of the run that learns, leapfrog steps of its trajectories, kT when hot over that of the target.
 _N_CHAINS, _N_LEAPFROG, _HOT = 96, 6, 10.0
@@ -76,26 +76,26 @@ def learn_ring_puckers(target, ring, positions, seed=0):
     generator = torch.Generator(target.device).manual_seed(seed)
     start = target.from_cartesian(positions)[torch.arange(_N_CHAINS) % len(positions)]
     hot = _run(target, evaluate(target, start), _N_HOT, generator, 1 / _HOT)[-1]
-    cold = _run(target, evaluate(target, hot), _N_COOLING, generator)[-1]
-    sines = ring_torsions(target.to_cartesian(cold), ring).sin()
+    cold = _run(target, hot, _N_COOLING, generator)[-1]
+    x = target.to_cartesian(cold.x)
+    sines = ring_torsions(x, ring).sin()
     direction = torch.linalg.eigh(sines.T @ sines)[1][:, -1]
     direction = direction * direction[direction.abs().argmax()].sign()
     amplitude = sines @ direction
     threshold = _AMPLITUDE * float(amplitude.abs().quantile(_PUCKERED))
     # Heat that flips rings may also turn a centre inside out, which renames its hydrogens.
-    hands = _hands(target.coordinates.topology, ring, torch.cat([positions[:1], target.to_cartesian(cold)]))
+    hands = _hands(target.coordinates.topology, ring, torch.cat([positions[:1], x]))
     upright = (hands[1:] == hands[0]).all(1)
     columns = _columns(target.coordinates, ring)
-    is_torsion = torch.tensor([c >= target.coordinates.torsions.start for c in columns], device=cold.device)
-    turn = torch.where(is_torsion, 2 * math.pi / target.widths[columns], torch.inf)
+    turn = turns(target, columns)
     means, covariances = {}, {}
     for s in (1, -1):
-        inside = cold[(s * amplitude > threshold) & upright]
+        inside = cold.rows((s * amplitude > threshold) & upright)
         if not len(inside):
             return None
-        settled = evaluate(target, inside[torch.arange(_N_CHAINS // 2) % len(inside)])
-        settled = evaluate(target, _run(target, settled, _N_SETTLING, generator)[-1])
-        y = torch.cat(_run(target, settled, _N_SEEN, generator))
+        inside = inside.rows(torch.arange(_N_CHAINS // 2) % len(inside))
+        settled = _run(target, inside, _N_SETTLING, generator)[-1]
+        y = torch.cat([state.x for state in _run(target, settled, _N_SEEN, generator)])
         y = y[s * (ring_torsions(target.to_cartesian(y), ring).sin() @ direction) > threshold][:, columns]
         if len(y) < 2 * len(columns):
             return None
@@ -111,15 +111,19 @@ def learn_ring_puckers(target, ring, positions, seed=0):
 
 
 def _run(target, state, n, generator, beta=1.0):
-    """Positions after each of n trajectories at inverse temperature β."""
-    step, seen = StepSize(0.4 * beta**-0.5, 0.8), []
+    """States after each of n trajectories at inverse temperature β."""
+    kernel, seen = HamiltonianKernel(0.4 * beta**-0.5, _N_LEAPFROG), []
     for _ in range(n):
-        state, probability = hamiltonian_step(
-            target, state, step.value, _N_LEAPFROG, generator, inverse_temperature=beta
-        )
-        step.update(float(probability.mean()))
-        seen.append(state.x)
+        state = kernel(target, state, generator, adapt=True, inverse_temperature=beta)
+        seen.append(state)
     return seen
+
+
+def turns(target, columns):
+    """One turn of each of the columns in units of y, infinite where it is no torsion."""
+    columns = torch.as_tensor(columns, device=target.widths.device)
+    is_torsion = columns >= target.coordinates.torsions.start
+    return torch.where(is_torsion, 2 * math.pi / target.widths[columns], torch.inf)
 
 
 def centred(difference, turn):
@@ -130,9 +134,8 @@ def centred(difference, turn):
 def _hands(topology, ring, x):
     """Signs of the volumes that three neighbours span, at the saturated atoms of the ring: (n, n_saturated)."""
     bonded = neighbours(topology)
-    saturated = [a for a in ring if len(bonded[a]) >= 4]
-    arms = torch.stack([x[:, sorted(bonded[a])[:3]] - x[:, [a]] for a in saturated], 1)
-    return torch.linalg.det(arms).sign()
+    centres = torch.tensor([[a, *sorted(bonded[a])[:3]] for a in ring if len(bonded[a]) >= 4])
+    return signed_volumes(x, centres).sign()
 
 
 def _power(matrix, power):
@@ -142,13 +145,12 @@ def _power(matrix, power):
 
 def _columns(coordinates, ring):
     """Columns of the stiff coordinates that place an atom of the ring, or one on it."""
-    near = set(ring)
     bonded = neighbours(coordinates.topology)
-    near |= {i for a in ring for i in bonded[a]}
+    near = set(ring).union(*(bonded[a] for a in ring))
     order, centre = coordinates.z_matrix.order.tolist(), coordinates.z_matrix.centre.tolist()
     found = []
     for k, (i, j) in enumerate(zip(order, centre, strict=True)):
-        if k and i in near and (j in near):
+        if k and i in near and j in near:
             starts = ((1, 0), (2, coordinates.angles.start), (3, coordinates.torsions.start))
             found += [start + k - first for first, start in starts if k >= first]
     return [column for column in sorted(found) if column not in coordinates.rotatable_torsions]

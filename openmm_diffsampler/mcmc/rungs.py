@@ -70,8 +70,7 @@ class RungKernel(Kernel):
 
     def __init__(self, kernel, k, betas):
         self.kernel, self.k, self.n_rungs, self.beta = kernel, k, len(betas), betas[k]
-        name = kernel.name if kernel.name.startswith("β = ") else f"β = {self.beta:.3g}, {kernel.name}"
-        super().__init__(name)
+        super().__init__(f"β = {self.beta:.3g}" + f", {kernel.name}" * bool(kernel.name))
         self.step_size, self.adaptive = kernel.step_size, kernel.adaptive
 
     def reset(self):

@@ -34,7 +34,7 @@ class ChainState:
         return ChainState(*(t.repeat(n, *(1 for _ in t.shape[1:])) for t in (self.x, self.u, self.score)))
 
     def rows(self, rows):
-        """The chains in the slice `rows`."""
+        """The chains in `rows`: a slice, indices or a mask."""
         return ChainState(self.x[rows], self.u[rows], self.score[rows])
 
     def with_rows(self, rows, other):

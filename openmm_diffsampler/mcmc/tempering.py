@@ -49,7 +49,7 @@ class ParallelTempering(BatchedSampler):
             raise ValueError(f"there are {len(steps)} step sizes and {len(betas)} rungs")
 
         def kernels(beta):
-            return [HamiltonianKernel(steps[betas.index(beta)], n_leapfrog, n_steps, name=f"β = {beta:.3g}")]
+            return [HamiltonianKernel(steps[betas.index(beta)], n_leapfrog, n_steps, name="")]
 
         super().__init__(target, replica_kernels(kernels, betas, swaps), len(betas))
         self.inverse_temperatures = betas

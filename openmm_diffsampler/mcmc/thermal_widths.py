@@ -2,8 +2,7 @@
 
 import torch
 
-from .adaptation import StepSize
-from .hamiltonian import hamiltonian_step
+from .kernels import HamiltonianKernel
 from .state import evaluate
 
 __all__ = ["measure_widths"]
@@ -34,10 +33,9 @@ def measure_widths(target, positions, seed=0):
     z = target.from_cartesian(positions.reshape(-1, *target.cartesian.event_shape)) * target.widths
     z = z[torch.arange(_N_CHAINS) % len(z)]
     for _ in range(_N_ROUNDS):
-        state, step, squares = evaluate(target, z / target.widths), StepSize(0.1, 0.8), []
+        state, kernel, squares = evaluate(target, z / target.widths), HamiltonianKernel(0.1, _N_LEAPFROG), []
         for k in range(_N_TRAJECTORIES):
-            state, probability = hamiltonian_step(target, state, step.value, _N_LEAPFROG, generator)
-            step.update(float(probability.mean()))
+            state = kernel(target, state, generator, adapt=True)
             if k >= _N_TRAJECTORIES - _N_SEEN:
                 squares.append(state.score.square().mean(0))
         z = state.x * target.widths

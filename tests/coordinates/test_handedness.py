@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openmm_diffsampler import load_system
-from openmm_diffsampler.coordinates import Handedness, rotor_order, stereocentres
+from openmm_diffsampler.coordinates import Handedness, rotor_orders, stereocentres
 
 from .molecules import topology
 
@@ -44,4 +44,4 @@ def test_mirror_images_are_told_apart():
 
 def test_rotors():
     ethanol = topology(("CCOHHHHHH", [(0, 1), (1, 2), (0, 3), (0, 4), (0, 5), (1, 6), (1, 7), (2, 8)]))
-    assert rotor_order(ethanol, (3, 0, 1, 2)) == 3 and rotor_order(ethanol, (0, 1, 2, 8)) == 1
+    assert rotor_orders(ethanol, [(3, 0, 1, 2), (0, 1, 2, 8)]) == [3, 1]
