@@ -26,6 +26,7 @@ _HOMES = {
     "HMC": "mcmc",
     "MALA": "mcmc",
     "ParallelTempering": "mcmc",
+    "BoltzmannGenerator": "samplers",
     "IDEM": "samplers",
     "load_pretrained": "samplers",
     "WeightedTrajectory": "analysis",

@@ -2,10 +2,13 @@
 
 import contextlib
 import shutil
+import time
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from .cli_output import announce_compilation, console, describe_target, fail, print_results
 
@@ -14,7 +17,10 @@ __all__ = ["sample", "train"]
 
 def train(
     system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
-    method: Annotated[str, typer.Option(help="idem (iterated denoising energy matching).")] = "idem",
+    method: Annotated[
+        str,
+        typer.Option(help="boltzmann (Boltzmann generator), idem (iterated denoising energy matching), or auto."),
+    ] = "auto",
     output: Annotated[Path | None, typer.Option(help="Folder of the sampler; by default <system>-<method>.")] = None,
     preset: Annotated[str, typer.Option(help="default, or paper for the published settings.")] = "default",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default those of the preset.")] = None,
@@ -33,13 +39,14 @@ def train(
     processes train together.
     """
     from openmm_diffsampler import load_system
-    from openmm_diffsampler.samplers import METHODS
+    from openmm_diffsampler.samplers import METHODS, recommended_method
 
     announce_compilation()
-    if method not in METHODS:
-        fail(f"method is {method!r}; supported are {', '.join(METHODS)}")
+    if method not in ("auto", *METHODS):
+        fail(f"method is {method!r}; supported are auto, {', '.join(METHODS)}")
     try:
         target = load_system(system).target()
+        method = recommended_method(target) if method == "auto" else method
         folder = output or Path(f"{target.name}-{method}")
         checkpoint = folder / "checkpoint"
         finished = (folder / "sampler.json").exists()
@@ -98,8 +105,13 @@ def _settings(pairs):
 def sample(
     sampler: Annotated[str, typer.Argument(help="Folder of a trained sampler, or a system that one comes with.")],
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Independent samples.")] = 10_000,
-    weights: Annotated[str, typer.Option(help="path, ode, or none for samples alone.")] = "path",
-    levels: Annotated[int | None, typer.Option(min=2, help="Reverse steps; more make weights more even.")] = None,
+    weights: Annotated[str, typer.Option(help="auto, density, path, ode, or none for samples alone.")] = "auto",
+    levels: Annotated[
+        int | None, typer.Option(min=2, help="Reverse steps of path weights; more make them more even.")
+    ] = None,
+    compare: Annotated[
+        int, typer.Option(min=0, help="Steps of molecular dynamics to compare a molecule with; 0 for none.")
+    ] = 50_000,
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-samples.")] = None,
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
@@ -107,7 +119,7 @@ def sample(
 ):
     """Draw independent samples with importance weights; write trajectory, weights, figures and a report."""
     from openmm_diffsampler.analysis import write_results
-    from openmm_diffsampler.samplers import load_pretrained, load_sampler
+    from openmm_diffsampler.samplers import MissedModeWarning, load_pretrained, load_sampler
 
     announce_compilation()
     try:
@@ -119,21 +131,46 @@ def sample(
             raise FileExistsError(f"{folder} holds finished results; choose another --output, or pass --overwrite")
         options = {} if levels is None else {"n_levels": levels}
         kind = None if weights == "none" else weights
-        wt = loaded.sample(n, kind, seed=seed, progress=progress, **options)
+        start, evaluations = time.perf_counter(), loaded.target.n_evaluations
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MissedModeWarning)  # shown below, and in the report
+            wt = loaded.sample(n, kind, seed=seed, progress=progress, **options)
+        seconds, evaluations = time.perf_counter() - start, loaded.target.n_evaluations - evaluations
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         fail(error)
-    record = loaded.record
+    record, found = loaded.record, loaded.diagnostics
     settings = {
         "sampler": f"{type(loaded).__name__}, preset {loaded.preset}",
-        "training": f"{record['n_steps']:,} steps, {record['n_evaluations']:,} evaluations, {record['seconds']:,.0f} s",
         "weights": "none" if kind is None else kind,
         "seed": seed,
     }
+    console.print(f"{n:,} samples in {seconds:,.1f} s", highlight=False)
     if kind is not None:
-        settings["log Z"] = f"{wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}"
-        console.print(f"log Z {settings['log Z']}", highlight=False)
+        console.print(f"log Z {wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}", highlight=False)
+    if found is not None and found.warning:
+        console.print(f"[bold red]warning:[/] {escape(found.warning)}", highlight=False, soft_wrap=True)
     try:
-        written = write_results(wt, folder, name=name, settings=settings)
+        with console.status("molecular dynamics to compare with") if progress else contextlib.nullcontext():
+            dynamics = _dynamics(loaded.target, compare, seed)
+        written = write_results(
+            wt,
+            folder,
+            name=name,
+            settings=settings,
+            cost={"training": (record["n_evaluations"], record["seconds"]), "sampling": (evaluations, seconds)},
+            forward=None if found is None else found.as_dict(),
+            comparison=dynamics,
+        )
     except (ValueError, TypeError, OSError) as error:
         fail(error)
     print_results(wt, [], written)
+
+
+def _dynamics(target, n_steps, seed):
+    """Langevin dynamics of a molecule from its start, as a chemist would run without this package."""
+    if not n_steps or target.positions is None:
+        return None
+    from openmm_diffsampler.analysis import short_md
+
+    start = target.positions.numpy()
+    return short_md(target.system, target.topology, start, target.temperature, n_evaluations=n_steps, seed=seed)

@@ -4,8 +4,11 @@ Weights never leave their configurations: samplers return a :class:`WeightedTraj
 matplotlib, mdtraj and POT are imported by the functions that need them.
 """
 
+from .basin_agreement import UnderRepresented, under_represented
+from .comparison_plots import plot_comparison
 from .conformers import conformer_populations, well_populations
 from .diagnostics import chains_as_array, effective_sample_size, r_hat
+from .forward_diagnostics import ForwardDiagnostics, forward_diagnostics
 from .free_energy import (
     ALANINE_DIPEPTIDE_BASINS,
     FreeEnergySurface,
@@ -13,9 +16,12 @@ from .free_energy import (
     free_energy_surface,
     torsion_angles,
 )
+from .marginals import torsion_marginal
+from .md_comparison import ComparisonRun, short_md
+from .mdanalysis_export import to_mdanalysis
 from .mmd import MMD, maximum_mean_discrepancy
 from .observables import default_observables
-from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
+from .plots import plot_chain_diagnostics, plot_energy_histogram
 from .populations import population, population_text, unvisited_bound
 from .report import write_report
 from .results import surface_torsions, write_results
@@ -27,6 +33,7 @@ from .sample_quality import (
     energy_distances,
     symmetric_wasserstein,
 )
+from .surface_plots import plot_free_energy_surface
 from .torsion_convergence import TorsionConvergence, torsion_convergence
 from .torsion_plots import plot_torsion_convergence
 from .torsion_wells import TorsionWells, find_wells
@@ -37,13 +44,16 @@ from .weighted_trajectory import Estimate, WeightedTrajectory
 __all__ = [
     "ALANINE_DIPEPTIDE_BASINS",
     "MMD",
+    "ComparisonRun",
     "EnergyDistances",
     "Estimate",
     "Floor",
+    "ForwardDiagnostics",
     "FreeEnergySurface",
     "MoleculeTorsion",
     "TorsionConvergence",
     "TorsionWells",
+    "UnderRepresented",
     "WeightedTrajectory",
     "basin_populations",
     "bootstrap_floor",
@@ -54,10 +64,12 @@ __all__ = [
     "effective_sample_size",
     "energy_distances",
     "find_wells",
+    "forward_diagnostics",
     "free_energy_surface",
     "maximum_mean_discrepancy",
     "molecule_torsions",
     "plot_chain_diagnostics",
+    "plot_comparison",
     "plot_energy_histogram",
     "plot_free_energy_surface",
     "plot_torsion_convergence",
@@ -65,10 +77,14 @@ __all__ = [
     "population",
     "population_text",
     "r_hat",
+    "short_md",
     "surface_torsions",
     "symmetric_wasserstein",
+    "to_mdanalysis",
     "torsion_angles",
     "torsion_convergence",
+    "torsion_marginal",
+    "under_represented",
     "unvisited_bound",
     "well_populations",
     "write_report",

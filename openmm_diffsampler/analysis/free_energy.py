@@ -53,6 +53,18 @@ class FreeEnergySurface:
     description: str
     effective_sample_size: float
 
+    @property
+    def free_energy_standard_error(self):
+        """(bins, bins) kT·SE(p)/p in kJ/mol (delta method), NaN in empty bins; None where `standard_error` is.
+
+        It is about kT in a bin with a single frame, and an underestimate there: read bins near kT as unknown.
+        """
+        if self.standard_error is None:
+            return None
+        filled = self.probability > 0
+        relative = np.divide(self.standard_error, self.probability, where=filled, out=np.full(filled.shape, np.nan))
+        return thermal_energy(self.temperature) * relative
+
     def total_variation(self, other):
         """½ Σ|p − q| between 0 (same) and 1 (disjoint), to another surface or array of probabilities on this grid.
 

@@ -1,59 +1,20 @@
-"""Figures: free-energy surface, energy histogram, and the state of the chains.
+"""Figures: energy histogram, and the state of the chains; and what all figures share.
 
 All functions return a matplotlib Figure and save it where a path is given; none touches the global state of pyplot.
 """
 
 import numpy as np
-from openmm import unit
 
 from openmm_diffsampler.targets.units import thermal_energy
 
 from .diagnostics import chains_as_array, effective_sample_size, r_hat
 from .observables import default_observables
 
-__all__ = ["plot_chain_diagnostics", "plot_energy_histogram", "plot_free_energy_surface"]
+__all__ = ["plot_chain_diagnostics", "plot_energy_histogram"]
 
 _DPI = 150
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#8795a1"
 _SYMBOLS = {"phi": "φ", "psi": "ψ", "omega": "ω"}
-
-
-def plot_free_energy_surface(surface, path=None, *, name=None, maximum=30.0):
-    """Free energy over two torsions in degrees; empty bins are white, and the colour scale ends at `maximum`.
-
-    Arguments:
-        surface: a FreeEnergySurface.
-        path: file to write, or None.
-        name: of the system, for the title.
-        maximum: end of the colour scale in kJ/mol.
-
-    Returns:
-        matplotlib Figure.
-    """
-    from matplotlib.ticker import MultipleLocator
-
-    figure, axes = _figure(5.9, 4.8)
-    highest = surface.free_energy[np.isfinite(surface.free_energy)].max()
-    image = axes.pcolormesh(
-        surface.edges_a,
-        surface.edges_b,
-        np.ma.masked_invalid(surface.free_energy).T,
-        cmap="viridis",
-        vmin=0,
-        vmax=maximum,
-        rasterized=True,
-    )
-    axes.set(xlim=(-180, 180), ylim=(-180, 180), box_aspect=1)
-    for axis, label in ((axes.xaxis, surface.label_a), (axes.yaxis, surface.label_b)):
-        axis.set_major_locator(MultipleLocator(60))
-        axis.set_label_text(f"{_symbol(label)} / °")
-    bar = figure.colorbar(image, ax=axes, extend="max" if highest > maximum else "neither", fraction=0.045, pad=0.04)
-    bar.set_label("free energy / kJ mol⁻¹")
-    bar.outline.set_visible(False)
-    kelvin = surface.temperature.value_in_unit(unit.kelvin)
-    facts = f"{kelvin:g} K, effective sample size {surface.effective_sample_size:.0f}"
-    axes.set_title(f"{name}\n{facts}" if name else facts, fontsize=10)
-    return _finish(figure, path)
 
 
 def plot_energy_histogram(wt, path=None, *, reference=None, name=None, bins=60):

@@ -15,11 +15,12 @@ th { color: #51606f; font-weight: 600; }
 figure { margin: 1.2rem 0; break-inside: avoid; } img { max-width: 100%; }
 figcaption { color: #51606f; font-size: .92rem; }
 pre { background: #f3f5f7; padding: .9rem 1.1rem; border-radius: 4px; overflow-x: auto; font-size: .88rem; }
+.warning { border: 2px solid #c05621; background: #fffaf0; border-radius: 4px; padding: .8rem 1.1rem; }
 @media print { body { margin: 0; max-width: none; } pre { white-space: pre-wrap; } }
 """
 
 
-def write_report(path, *, title, summary, tables, figures, how_to_load):
+def write_report(path, *, title, summary, tables, figures, how_to_load, warning=None):
     """Write a page with a summary, tables, figures and the code that loads the results.
 
     Figures are embedded and all text is escaped, so that the file can be mailed, printed or kept as it is.
@@ -31,6 +32,7 @@ def write_report(path, *, title, summary, tables, figures, how_to_load):
         tables: list of (heading, column names, rows); cells are converted by str.
         figures: list of (caption, path of a PNG file).
         how_to_load: lines of Python that load the results.
+        warning: text in a frame above the summary, or None.
 
     Returns:
         Path of the file.
@@ -49,7 +51,8 @@ def write_report(path, *, title, summary, tables, figures, how_to_load):
         True
     """
     rows = [f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in summary.items()]
-    parts = [f"<h1>{_text(title)}</h1>", "<table>", *rows, "</table>"]
+    alarm = [] if warning is None else [f'<p class="warning"><strong>Warning:</strong> {_text(warning)}</p>']
+    parts = [f"<h1>{_text(title)}</h1>", *alarm, "<table>", *rows, "</table>"]
     for heading, columns, body in tables:
         parts += [f"<h2>{_text(heading)}</h2>", *_table(heading, columns, body)]
     for caption, image in figures:

@@ -1,10 +1,14 @@
 """Numbers of a run as tables of text, for the report and the terminal."""
 
+from .comparison_results import comparison_body
 from .populations import population_text
 
 __all__ = ["convergence_in_words", "result_tables"]
 
 _TITLES = {
+    "forward diagnostics": "Samples against held-out equilibrium configurations",
+    "cost": "Cost",
+    "comparison": "Comparison with another run",
     "torsions": "Convergence of each torsion (good: R-hat below 1.01, effective sample size ESS above 400)",
     "basins": "Populations of the basins in (φ, ψ)",
     "wells": "Populations of the wells of each torsion",
@@ -101,7 +105,25 @@ def _conformers(rows):
     return ["population", *names], [[_population(row), *row["wells"].values()] for row in rows]
 
 
-_BODIES = {"torsions": _torsions, "basins": _basins, "wells": _wells, "conformers": _conformers}
+def _pairs(numbers):
+    """Rows of a dict; the warning is shown at the top of the report instead."""
+    return ["quantity", "value"], [[name, _cell(value)] for name, value in numbers.items() if name != "warning"]
+
+
+def _cost(rows):
+    body = [[row["part"], f"{row['energy evaluations']:,.0f}", f"{row['seconds']:,.1f}"] for row in rows]
+    return ["part", "energy evaluations", "seconds"], body
+
+
+_BODIES = {
+    "comparison": comparison_body,
+    "forward diagnostics": _pairs,
+    "cost": _cost,
+    "torsions": _torsions,
+    "basins": _basins,
+    "wells": _wells,
+    "conformers": _conformers,
+}
 
 
 def _population(row):

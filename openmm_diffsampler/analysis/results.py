@@ -9,12 +9,16 @@ from openmm import unit
 
 from openmm_diffsampler.coordinates import rotatable_torsions
 
+from .comparison_plots import plot_comparison
+from .comparison_results import comparison_numbers
 from .diagnostics import chains_as_array, r_hat
 from .free_energy import free_energy_surface
 from .observables import default_observables
-from .plots import plot_chain_diagnostics, plot_energy_histogram, plot_free_energy_surface
+from .partition_results import has_weights, partition_in_words, partition_numbers
+from .plots import plot_chain_diagnostics, plot_energy_histogram
 from .report import write_report
 from .result_tables import convergence_in_words, result_tables
+from .surface_plots import plot_free_energy_surface
 from .torsion_convergence import torsion_convergence
 from .torsion_plots import plot_torsion_convergence
 from .torsion_results import torsion_numbers
@@ -27,13 +31,26 @@ _PACKAGES = ("openmm_diffsampler", "openmm", "torch", "mdtraj", "numpy")
 
 
 def write_results(
-    wt, folder, *, name, frames="trajectory.dcd", saved=None, statistics=(), settings=None, torsions=None
+    wt,
+    folder,
+    *,
+    name,
+    frames="trajectory.dcd",
+    saved=None,
+    statistics=(),
+    settings=None,
+    torsions=None,
+    cost=None,
+    comparison=None,
+    forward=None,
 ):
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
     Written are the frames with their weights and topology, ``ramachandran.png`` or ``torsions.png``, ``energy.png``,
-    ``weights.png``, ``torsions_convergence.png``, ``chains.png``, ``diagnostics.json`` and ``report.html``, each where
-    it makes sense: densities without particles have no surface, independent samples no chains, chains no weights.
+    ``weights.png``, ``comparison.png``, ``torsions_convergence.png``, ``chains.png``, ``diagnostics.json`` and
+    ``report.html``, each where it makes sense: densities without particles have no surface, independent samples no
+    chains, chains no weights. Importance samples of molecules come with a COLVAR file for PLUMED
+    (:func:`~openmm_diffsampler.analysis.trajectory_files.save`), with log Z and with their absolute free energy.
     Numbers and report tell, for every torsion of a molecule, whether it has converged, and the populations of basins,
     wells and conformers with their standard errors.
 
@@ -46,6 +63,10 @@ def write_results(
         statistics: rows of the acceptance table, dicts with one key a column.
         settings: dict of what the run was asked for.
         torsions: the two torsions of the surface; by default :func:`surface_torsions`.
+        cost: dict of part of the work, such as "training" → (energy evaluations, seconds).
+        comparison: a ComparisonRun, such as :func:`~openmm_diffsampler.analysis.short_md` returns.
+        forward: dict of plain names → numbers, as of ``ForwardDiagnostics.as_dict()``; what is under "warning" is shown
+            above everything else.
 
     Returns:
         dict of what was written → path.
@@ -55,14 +76,18 @@ def write_results(
     written = {}
     if saved is None:
         frames = frames if wt.topology is not None else str(Path(frames).with_suffix(".npz"))
-        labels = ("frames", "topology", "weights")
-        paths = wt.save(folder / frames)
-        written.update(zip(labels, paths, strict=False) if len(paths) > 1 else {"frames and weights": paths[0]})
+        written.update(_saved(wt, folder / frames))
     molecule = molecule_torsions(wt)
     convergence = torsion_convergence(wt, molecule) if wt.kind == "mcmc" else []
-    figures = _figures(wt, folder, name, torsions, convergence)
+    figures = _figures(wt, folder, name, torsions, convergence, comparison)
     written.update({caption.split(":")[0].lower(): path for caption, path in figures})
     numbers = torsion_numbers(wt, molecule, convergence)
+    if comparison is not None:
+        numbers["comparison"] = comparison_numbers(wt, comparison, cost)
+    numbers["forward diagnostics"] = {key: _finite(value) for key, value in (forward or {}).items()}
+    numbers["cost"] = [
+        {"part": part, "energy evaluations": n, "seconds": seconds} for part, (n, seconds) in (cost or {}).items()
+    ]
     diagnostics = _diagnostics(wt, name, numbers, statistics, settings)
     written["numbers"] = folder / "diagnostics.json"
     written["numbers"].write_text(json.dumps(diagnostics, indent=2, allow_nan=False) + "\n")
@@ -74,6 +99,7 @@ def write_results(
         tables=result_tables(diagnostics),
         figures=figures,
         how_to_load=how_to_load(saved or frames),
+        warning=(forward or {}).get("warning"),
     )
     return written
 
@@ -101,18 +127,39 @@ def surface_torsions(topology):
     return tuple(torsions[:2]) if len(torsions) > 1 else None
 
 
-def _figures(wt, folder, name, torsions, convergence):
+def _saved(wt, path):
+    """Write the frames; dict of what each file holds → path."""
+    plumed = has_weights(wt) and wt.topology is not None and wt.temperature is not None
+    paths = wt.save(path, plumed=plumed)
+    if len(paths) == 1:
+        return {"frames and weights": paths[0]}
+    labels = {".pdb": "topology", ".colvar": "weights for PLUMED", ".npz": "weights"}
+    return {"frames": paths[0]} | {labels[path.suffix]: path for path in paths[1:]}
+
+
+def _figures(wt, folder, name, torsions, convergence, comparison):
     figures = []
     torsions = torsions or surface_torsions(wt.topology)
     if torsions is not None and wt.temperature is not None:
         surface = free_energy_surface(wt, *torsions)
         stem = "ramachandran" if torsions == ("phi", "psi") else "torsions"
-        plot_free_energy_surface(surface, folder / f"{stem}.png", name=name)
-        figures.append(("Free-energy surface: bins that no frame fell into are white.", folder / f"{stem}.png"))
+        plot_free_energy_surface(surface, folder / f"{stem}.png", name=name, errors=True)
+        caption = "Free-energy surface: bins that no frame fell into are white."
+        if surface.standard_error is not None:
+            caption += " Right: standard error of each bin; where it is near kT, a frame or two make the bin."
+        figures.append((caption, folder / f"{stem}.png"))
+        if comparison is not None:
+            path, labels = folder / "comparison.png", ("these samples", comparison.label)
+            plot_comparison(wt, comparison.trajectory, path, labels=labels, torsions=torsions, name=name)
+            caption = (
+                "Comparison: surfaces of both runs, and densities of both torsions with ± 2 standard errors where "
+                "known. The effective sample size of chains counts what they have visited; it knows of no other state."
+            )
+            figures.append((caption, path))
     if wt.reduced_potential is not None:
         plot_energy_histogram(wt, folder / "energy.png", name=name)
         figures.append(("Energy histogram: distribution of the potential energy.", folder / "energy.png"))
-    if wt.kind == "importance" and wt.log_weights.unique().numel() > 1:
+    if has_weights(wt):
         plot_weights(wt, folder / "weights.png", name=name)
         caption = "Weight distribution: how even the weights are, and how much of them the heaviest samples hold."
         figures.append((caption, folder / "weights.png"))
@@ -147,6 +194,7 @@ def _diagnostics(wt, name, torsions, statistics, settings):
         "kind": wt.kind,
         "temperature / K": None if wt.temperature is None else wt.temperature.value_in_unit(unit.kelvin),
         "effective sample size": wt.effective_sample_size,
+        **partition_numbers(wt),
         "observables": observables,
         **torsions,
         "levels": [dict(row) for row in statistics],
@@ -157,7 +205,7 @@ def _diagnostics(wt, name, torsions, statistics, settings):
 
 def _finite(value):
     """JSON has no NaN and no infinity: they become null."""
-    return value if isinstance(value, str) or np.isfinite(value) else None
+    return value if value is None or isinstance(value, str) or np.isfinite(value) else None
 
 
 def _summary(wt, settings, convergence):
@@ -166,4 +214,5 @@ def _summary(wt, settings, convergence):
         facts["convergence"] = convergence
     if wt.temperature is not None:
         facts["temperature"] = str(wt.temperature)
+    facts |= partition_in_words(partition_numbers(wt))
     return facts | {name: str(value) for name, value in (settings or {}).items()}

@@ -34,7 +34,14 @@ def save(wt, path, plumed=False, overwrite=True):
 
     The COLVAR file has one line a frame with the fields ``time`` (frame number), ``logweight_kJ`` (kT·log w in kJ/mol)
     and ``logweight.bias`` (the same minus its maximum, so that exp(bias/kT) in PLUMED's REWEIGHT_BIAS cannot overflow).
-    Weight zero is written as −1e6 kJ/mol.
+    Weight zero is written as −1e6 kJ/mol. ``plumed driver --plumed plumed.dat --mf_dcd aldp.dcd`` makes a weighted
+    histogram with this ``plumed.dat``, in which atoms count from 1 and TEMP is that of the trajectory::
+
+        phi: TORSION ATOMS=5,7,9,15 NOPBC
+        logweight: READ FILE=aldp.colvar VALUES=logweight.bias IGNORE_TIME
+        w: REWEIGHT_BIAS TEMP=300 ARG=logweight.bias
+        h: HISTOGRAM ARG=phi GRID_MIN=-pi GRID_MAX=pi GRID_BIN=60 KERNEL=DISCRETE LOGWEIGHTS=w
+        DUMPGRID GRID=h FILE=phi.dat
 
     Arguments:
         wt: the WeightedTrajectory.

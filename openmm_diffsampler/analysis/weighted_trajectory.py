@@ -6,7 +6,7 @@ import torch
 
 from openmm_diffsampler.targets.units import require_temperature
 
-from . import estimates, free_energy, trajectory_files
+from . import estimates, free_energy, mdanalysis_export, trajectory_files
 from .combining import chain_fields, joined_fields, resampled_rows
 from .diagnostics import chains_as_array, effective_sample_size
 from .estimates import Estimate
@@ -241,9 +241,8 @@ class WeightedTrajectory:
         """Read what :meth:`save` wrote; see :func:`~openmm_diffsampler.analysis.trajectory_files.load`."""
         return cls(**trajectory_files.load(path, topology=topology))
 
-    def describe(self):
-        """One line: how many frames of what kind, and how many independent ones they are worth."""
-        return estimates.describe(self)
+    to_mdanalysis = mdanalysis_export.to_mdanalysis
+    describe = estimates.describe
 
     def __repr__(self):
         return f"<{type(self).__name__}: {self.describe()}>"

@@ -7,7 +7,8 @@ from .internal import InternalCoordinates
 from .internal_target import InternalTarget
 from .missing_bonds import missing_bonds
 from .rings import ring_torsions, saturated_rings
-from .rotations import BondRotations, rotatable_torsions
+from .rotations import BondRotations, random_rotations, rotatable_torsions
+from .standard_columns import StandardColumns
 from .torsional_barriers import torsional_barriers
 from .z_matrix import ZMatrix
 
@@ -17,8 +18,10 @@ __all__ = [
     "InternalCoordinates",
     "InternalTarget",
     "NoInternalCoordinatesError",
+    "StandardColumns",
     "ZMatrix",
     "missing_bonds",
+    "random_rotations",
     "ring_torsions",
     "rotatable_torsions",
     "rotor_orders",

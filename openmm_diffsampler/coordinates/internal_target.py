@@ -5,15 +5,20 @@ import math
 import torch
 
 from openmm_diffsampler.targets.base import Target
-from openmm_diffsampler.targets.units import in_md_units
+from openmm_diffsampler.targets.units import in_md_units, thermal_energy
 
 from .errors import NoInternalCoordinatesError
 from .handedness import Handedness
 from .internal import InternalCoordinates
+from .torsional_barriers import torsional_barriers
 
 __all__ = ["CHIRALITY", "InternalTarget"]
 
 CHIRALITY = ("keep", "free")
+
+#: Barriers (kT) of torsion terms from which on a bond keeps the isomer it starts as; at room temperature amides have 25
+#: to 40 and double bonds about 80.
+_HELD_BARRIER = 50
 
 
 class InternalTarget(Target):
@@ -59,9 +64,10 @@ class InternalTarget(Target):
         x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
         self._require_invariant(x)
         self.chirality = chirality
+        self.positions = self.coordinates.bent(x)[0]
         self.handedness = Handedness(target.topology, x[0])
         self.n_inverted = 0
-        self._held, self._held_at = [], torch.empty(0, dtype=target.dtype)
+        self.held, self._held_at = [], torch.empty(0, dtype=target.dtype)
         self.set_widths(_typical_widths(self.coordinates) if widths is None else widths)
 
     def _require_invariant(self, x):
@@ -87,12 +93,45 @@ class InternalTarget(Target):
 
     def hold(self, columns, positions):
         """Keep these torsions in the half turn around what they are in `positions` (n_atoms, 3), as E/Z isomers are."""
-        self._held = list(columns)
-        self._held_at = self.coordinates.to_internal(positions[None])[0, self._held]
+        self.held = list(columns)
+        self._held_at = self.coordinates.to_internal(positions[None])[0, self.held]
+
+    def hold_double_bonds(self):
+        """Hold the rotatable torsions that torsion terms bind by more than 50 kT, unless chirality is free."""
+        if self.chirality == "free" or not hasattr(self.cartesian, "system"):
+            return
+        barriers = torsional_barriers(self.cartesian.system, self.coordinates, self.positions)
+        highest = _HELD_BARRIER * thermal_energy(self.cartesian.temperature)
+        self.hold([column for column, barrier in barriers.items() if barrier > highest], self.positions)
+
+    @property
+    def turning(self):
+        """Columns of the rotatable torsions that are not held."""
+        return [k for k in self.coordinates.rotatable_torsions if k not in self.held]
+
+    @property
+    def periods(self):
+        """(3N − 6,) one turn, in units of y, of the torsions that turn; infinite elsewhere.
+
+        Stiff torsions have none: they are real numbers, of which one turn counts in Z. u repeats beyond it; what
+        may get there leaves that out, as
+        :class:`~openmm_diffsampler.coordinates.whitened_target.WhitenedTarget` does.
+        """
+        periods = torch.full_like(self.widths, torch.inf)
+        periods[self.turning] = 2 * math.pi / self.widths[self.turning]
+        return periods
+
+    @property
+    def frames_of(self):
+        return self.cartesian
+
+    def frames(self, y, u):
+        """Positions (n, n_atoms, 3) in nm and E/kT, without the volume element: y (n, 3N − 6), u (n,)."""
+        return self.to_cartesian(y), torch.where(u < torch.inf, u + self.log_volume(y), torch.inf)
 
     def is_kept(self, x, z):
         """(n,) bool: whether stereocentres and held torsions of positions x with internal coordinates z are kept."""
-        held = ((z[:, self._held] - self._held_at.to(z)).cos() > 0).all(1)
+        held = ((z[:, self.held] - self._held_at.to(z)).cos() > 0).all(1)
         return self.handedness.is_kept(x) & held
 
     @property
@@ -108,7 +147,7 @@ class InternalTarget(Target):
         )
 
     def _parameters(self):
-        return {"chirality": self.chirality, "held": self._held}
+        return {"chirality": self.chirality, "held": self.held}
 
     def identity(self):
         """As of the Cartesian target, with chirality; widths are mere units."""
@@ -135,7 +174,7 @@ class InternalTarget(Target):
         log_volume, volume_score = (t.to(self.device) for t in c.volume(z))
         u = u - log_volume - self._log_widths
         valid = valid & (u < torch.inf)
-        if self.chirality == "keep" and (len(self.handedness) or self._held):
+        if self.chirality == "keep" and (len(self.handedness) or self.held):
             kept = self.is_kept(x, z)
             self.n_inverted += int((valid & ~kept).sum())
             valid = valid & kept

@@ -82,3 +82,15 @@ class BondRotations:
         along = (arm * axis).sum(-1, keepdim=True) * axis
         turned = pivot + along + cosine * (arm - along) + sine * torch.linalg.cross(axis.expand_as(arm), arm)
         return torch.where(self.moving[bond].unsqueeze(-1), turned, x)
+
+
+def random_rotations(n, generator, like):
+    """(n, 3, 3) uniform rotations, from unit quaternions."""
+    q = torch.randn(n, 4, generator=generator, dtype=like.dtype, device=like.device)
+    w, x, y, z = torch.nn.functional.normalize(q, dim=1).unbind(1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)

@@ -14,9 +14,10 @@ class LevelTables(NamedTuple):
     r"""What a score is like at times even from 0 to 1, (n_grid,) each, per degree of freedom.
 
     Attributes:
-        size: ⟨2 s·s* − |s|²⟩/D for the score s and the exact s*, which is ⟨|s*|²⟩/D = −⟨∇·s*⟩/D where they agree.
+        size: ⟨2 s·s* − |s|²⟩/D for the score s and the exact s*, which is ⟨|s*|²⟩/D = −⟨∇·s*⟩/D where they agree; of a
+            target with periods (n_grid, D), for each angle by itself and for the real coordinates together.
         cost: σ⁴⟨|H − h̄I|²⟩ with the Jacobian H of the score and its mean diagonal h̄, summed over all entries: how far
-            from isotropic the steps are that the noise is taken out in.
+            from isotropic the steps are that the noise is taken out in (with periods: from what `size` tells apart).
     """
 
     size: torch.Tensor
@@ -42,13 +43,22 @@ def measure_levels(target, score, schedule, x_0, exact_score, generator, n_grid=
         alpha, sigma = float(schedule.alpha(time)), float(schedule.sigma(time))
         x_t = alpha * x_0 + sigma * target.normal(n, generator)
         s = target.project(score(x_t, t))
-        size.append(float((2 * s * exact_score(x_0, x_t, t, generator) - s * s).sum()) / (n * d))
+        square = 2 * s * exact_score(x_0, x_t, t, generator) - s * s
+        size.append(_by_group(target, square) if target.periods is not None else float(square.sum()) / (n * d))
         z = target.normal(n, generator)
         step = _DIFFERENCE * sigma
         bend = (target.project(score(x_t + step * z, t)) - s) / step
-        diagonal = float((bend * z).sum() / (z * z).sum())
+        diagonal = float((bend * z).sum() / (z * z).sum()) if target.periods is None else _by_group(target, bend * z)
         cost.append(sigma**4 * float((bend - diagonal * z).flatten(1).square().sum(1).mean()))
-    return LevelTables(torch.tensor(size, dtype=torch.float64), torch.tensor(cost, dtype=torch.float64))
+    size = torch.tensor(size, dtype=torch.float64) if target.periods is None else torch.stack(size).double().cpu()
+    return LevelTables(size, torch.tensor(cost, dtype=torch.float64))
+
+
+def _by_group(target, values):
+    """Means (D,) of values (n, D): of each angle, and of all real coordinates, whose noise has one size."""
+    mean = values.mean(0)
+    real = target.periods.isinf()
+    return torch.where(real, mean[real].mean(), mean)
 
 
 def place_levels(tables, n, even=0.25):
@@ -86,7 +96,8 @@ def place_levels(tables, n, even=0.25):
 def reverse_spreads(schedule, times, size):
     r"""√ṽ of each reverse step, :math:`\tilde v = \frac{v}{a^2}(1 - v \cdot \mathrm{size})`.
 
-    It is the variance that an isotropic Gaussian around the mean of the posterior must have, exactly.
+    It is the variance that an isotropic Gaussian around the mean of the posterior must have, exactly; with a size for
+    each coordinate, a Gaussian that is isotropic among those of one size: (n, D).
 
     Arguments:
         schedule: :class:`~openmm_diffsampler.diffusion.NoiseSchedule`.
@@ -98,12 +109,15 @@ def reverse_spreads(schedule, times, size):
     """
     at = times * (len(size) - 1)
     left = at.long().clamp(max=len(size) - 2)
-    at_times = size[left] * (1 - (at - left)) + size[left + 1] * (at - left)
+    by_row = (-1, *(1 for _ in size.shape[1:]))
+    part = (at - left).reshape(by_row)
+    at_times = size[left] * (1 - part) + size[left + 1] * part
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     before_alpha = torch.cat([torch.ones(1, dtype=times.dtype), alpha[:-1]])
     before_sigma = torch.cat([torch.zeros(1, dtype=times.dtype), sigma[:-1]])
     a = alpha / before_alpha
     v = sigma**2 - (a * before_sigma) ** 2
+    v, a = v.reshape(by_row), a.reshape(by_row)
     # What is left can be no less than a sliver, however badly the score was measured.
     left_over = (1 - v * at_times.to(v.dtype)).clamp(min=1e-3)
     return (v * left_over).sqrt() / a

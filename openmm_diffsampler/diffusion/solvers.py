@@ -1,7 +1,8 @@
 """From noise to samples with their log-weights: the reverse process step by step, and its probability flow.
 
 A score function takes (x, t) with x (n, *event_shape) and t (n,) and gives ∇log p_t(x), however good. Both ways return
-log-weights log w with E[w] = Z = ∫e^{−u}: the better the score, the more even they are.
+log-weights log w with E[w] = Z = ∫e^{−u}: the better the score, the more even they are. On coordinates with periods
+(:attr:`~openmm_diffsampler.targets.Target.periods`) noise is wrapped, the prior uniform, and Z counts one turn.
 """
 
 import math
@@ -9,6 +10,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+
+from .kernels import draw_prior, log_normal, log_prior, require_circles, wrapped
 
 __all__ = ["SolverSamples", "flow_samples", "path_log_weights", "path_samples"]
 
@@ -43,22 +46,27 @@ def path_samples(
         generator: torch Generator.
         width: τ of the target, for the variance :math:`\tilde v = v\,(\alpha_{k-1}^2\tau^2 + \sigma_{k-1}^2) /
             (\alpha_k^2\tau^2 + \sigma_k^2)`, exact for a Gaussian of that width; infinity gives v/a².
-        spreads: √ṽ of each step, from the lowest level to the highest, in place of those of `width`.
+        spreads: √ṽ of each step, from the lowest level to the highest, in place of those of `width`; (n_steps,), or
+            (n_steps, D) with one for each coordinate of a target with periods.
         prior_scale: of the Gaussian that x_T starts from; by default √(α²τ² + σ²) at t = 1, or σ where τ is infinite.
         n_noiseless: last steps that add no noise. Such paths have no density: the weights are NaN.
 
     Returns:
         :class:`SolverSamples`.
+
+    Raises:
+        ValueError: a target with periods, and a schedule that is not variance exploding.
     """
+    require_circles(target, schedule)
     steps = _Steps(schedule, n_steps, width, spreads, prior_scale, n_noiseless)
-    noise = target.normal(n, generator)
-    x, log_weights = steps.prior_scale * noise, -_log_normal(target, noise, steps.prior_scale)
+    x, log_prior_density = draw_prior(target, n, steps.prior_scale, generator)
+    log_weights = -log_prior_density
     for k in reversed(range(len(steps.times))):
         noise = target.normal(n, generator)
         mean = steps.reverse_mean(target, score, x, k)
-        before = mean + steps.spreads[k] * noise
+        before = wrapped(target, mean + steps.spreads[k] * noise)
         log_weights = log_weights + steps.log_noising(target, before, x, k)
-        log_weights = log_weights - (_log_normal(target, noise, steps.spreads[k]) if steps.spreads[k] else math.nan)
+        log_weights = log_weights - (log_normal(target, noise, steps.spreads[k]) if steps.is_noisy(k) else math.nan)
         x = before
     u = target.reduced_potential(x).double()
     return SolverSamples(x, log_weights.double() - u, u)
@@ -76,15 +84,16 @@ def path_log_weights(
         target, score, schedule, n_steps, generator, width, spreads, prior_scale: as for :func:`path_samples`.
         x_0: configurations.
     """
+    require_circles(target, schedule)
     steps = _Steps(schedule, n_steps, width, spreads, prior_scale, 0)
     x, log_weights = x_0, -target.reduced_potential(x_0).double()
     for k in range(len(steps.times)):
-        after = steps.a[k] * x + steps.v[k] ** 0.5 * target.normal(len(x), generator)
+        after = wrapped(target, steps.a[k] * x + steps.v[k] ** 0.5 * target.normal(len(x), generator))
         standardised = (x - steps.reverse_mean(target, score, after, k)) / steps.spreads[k]
         log_weights = log_weights + steps.log_noising(target, x, after, k)
-        log_weights = log_weights - _log_normal(target, standardised, steps.spreads[k])
+        log_weights = log_weights - log_normal(target, standardised, steps.spreads[k])
         x = after
-    return log_weights - _log_normal(target, x / steps.prior_scale, steps.prior_scale)
+    return log_weights - log_prior(target, x, steps.prior_scale)
 
 
 class _Steps:
@@ -104,7 +113,12 @@ class _Steps:
                 ** 0.5
                 for k in levels
             ]
-        self.spreads = [0.0 if k < n_noiseless else float(spread) for k, spread in enumerate(spreads)]
+        spreads = [float(s) if getattr(s, "ndim", 0) == 0 else s for s in spreads]
+        self.spreads = [0.0 if k < n_noiseless else spread for k, spread in enumerate(spreads)]
+
+    def is_noisy(self, k):
+        """Whether the step back from level k has a density."""
+        return bool(torch.as_tensor(self.spreads[k]).all())
 
     def reverse_mean(self, target, score, x, k):
         """(x + v s(x))/a at level k."""
@@ -114,7 +128,7 @@ class _Steps:
     def log_noising(self, target, before, after, k):
         """log N(after; a before, v), (n,)."""
         scale = self.v[k] ** 0.5
-        return _log_normal(target, (after - self.a[k] * before) / scale, scale)
+        return log_normal(target, (after - self.a[k] * before) / scale, scale)
 
 
 def _prior_scale(alpha, sigma, width):
@@ -126,13 +140,6 @@ def _reverse_variance(v, a, alpha, sigma, width):
         return v / a**2
     before, after = ((al * width) ** 2 + si**2 for al, si in zip(alpha, sigma, strict=True))
     return v * before / after
-
-
-def _log_normal(target, standardised, scale):
-    """log N(x; μ, scale²) for (x − μ)/scale, in the subspace of the target: (n, *event_shape) → (n,)."""
-    d = target.n_degrees_of_freedom
-    square = standardised.flatten(1).square().sum(1)
-    return -0.5 * square - d * (math.log(scale) + 0.5 * math.log(2 * math.pi))
 
 
 def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None, n_probes=None):
@@ -157,11 +164,11 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     References:
         Song et al., ICLR 2021; Grathwohl et al., FFJORD, ICLR 2019.
     """
+    require_circles(target, schedule)
     one = torch.ones((), dtype=torch.float64)
     start_scale = prior_scale or _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
-    noise = target.normal(n, generator)
-    x, log_q = start_scale * noise, _log_normal(target, noise, start_scale).double()
-    probes = None
+    x, log_q = draw_prior(target, n, start_scale, generator)
+    log_q, probes = log_q.double(), None
     times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
 
     def flow(x, t, probes):
@@ -177,6 +184,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
         end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)
         log_q = log_q - h / 2 * (divergence + end_divergence).double()
+    x = wrapped(target, x)
     u = target.reduced_potential(x).double()
     return SolverSamples(x, -u - log_q, u)
 

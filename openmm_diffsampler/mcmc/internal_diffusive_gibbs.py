@@ -3,17 +3,14 @@
 import dataclasses
 import warnings
 
-import torch
-
 from openmm_diffsampler.coordinates import (
     InternalTarget,
     missing_bonds,
+    random_rotations,
     rotor_orders,
     saturated_rings,
     torsion_blocks,
-    torsional_barriers,
 )
-from openmm_diffsampler.targets.units import thermal_energy
 
 from .kernels import HamiltonianKernel, NoiseKernel
 from .ring_kernel import RingJumpKernel
@@ -26,10 +23,6 @@ from .thermal_widths import measure_widths
 from .torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
 
 __all__ = ["InternalDiffusiveGibbs"]
-
-#: Barriers (kT) of torsion terms from which on a bond keeps the isomer it starts as; at room temperature amides have 25
-#: to 40 and double bonds about 80.
-_HELD_BARRIER = 50
 
 
 class InternalDiffusiveGibbs(BatchedSampler):
@@ -112,11 +105,9 @@ class InternalDiffusiveGibbs(BatchedSampler):
         x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
-        self.double_bonds = _double_bonds(internal, x[0]) if chirality == "keep" else []
-        internal.hold(self.double_bonds, x[0])
-        self.rotatable = {
-            k: t for k, t in internal.coordinates.rotatable_torsions.items() if k not in self.double_bonds
-        }
+        internal.hold_double_bonds()
+        self.double_bonds = internal.held
+        self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
         blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
         self.puckers = _learned_puckers(internal, x) if ring_jumps else []
         if not self.rotatable and not noise_scales and not self.puckers:
@@ -200,27 +191,6 @@ class InternalDiffusiveGibbs(BatchedSampler):
         self.target.set_widths(tensors["widths"])  # as measured on the machine that began the run
         self.target.n_inverted = numbers["n_inverted"]
         return super()._restore(saved, generator)
-
-
-def random_rotations(n, generator, like):
-    """(n, 3, 3) uniform rotations, from unit quaternions."""
-    q = torch.randn(n, 4, generator=generator, dtype=like.dtype, device=like.device)
-    w, x, y, z = torch.nn.functional.normalize(q, dim=1).unbind(1)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return torch.stack([torch.stack(row, 1) for row in rows], 1)
-
-
-def _double_bonds(target, x):
-    """Columns of rotatable torsions that the torsion terms of the force field hold for good."""
-    if not hasattr(target.cartesian, "system"):
-        return []
-    barriers = torsional_barriers(target.cartesian.system, target.coordinates, x)
-    highest = _HELD_BARRIER * thermal_energy(target.cartesian.temperature)
-    return [column for column, barrier in barriers.items() if barrier > highest]
 
 
 def _warn_of_missing_bonds(target):

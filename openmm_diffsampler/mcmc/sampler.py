@@ -102,6 +102,32 @@ class BatchedSampler:
             temperature=self._frames_of.temperature,
         )
 
+    def states(self, initial, *, n_chains=None, n_warmup=100, seed=0):
+        """The states of all chains in the coordinates of :attr:`target`, sweep after sweep without end.
+
+        Arguments:
+            initial, n_chains, n_warmup, seed: as for :meth:`sample`.
+
+        Yields:
+            :class:`~openmm_diffsampler.mcmc.state.ChainState` of the chains at the first rung, after the warm-up.
+
+        Example:
+            >>> from openmm_diffsampler import HMC, ManyWell
+            >>> states = HMC(ManyWell(1), step_size=0.1).states(torch.zeros(2), n_chains=4, n_warmup=5)
+            >>> next(states).x.shape
+            torch.Size([4, 2])
+        """
+        state = self._start(initial, n_chains).repeated(self.n_rungs)
+        generator = torch.Generator(self.target.device).manual_seed(seed)
+        self._reset()
+        for _ in range(n_warmup):
+            state = self._sweep(state, generator, adapt=True)
+        self._finish_warmup()
+        while True:
+            state = self._sweep(state, generator)
+            n = len(state) // self.n_rungs
+            yield ChainState(state.x[:n], state.u[:n], state.score[:n])
+
     @property
     def _frames_of(self):
         """The target whose coordinates frames are in."""

@@ -10,12 +10,13 @@ class PreconditionedScore(torch.nn.Module):
 
     With a = 1/(α²τ² + σ²) a target of width τ is described before F has learnt anything; with b the root mean square of
     what is left, F learns numbers of order one at every level; with c = √a it sees them, too. The plain network is
-    a = 0, b = c = 1.
+    a = 0, b = c = 1. Coordinates that turn in circles have no Gaussian: there a = 0 and c = 1.
 
     Arguments:
         network: F, (x, t) → like x.
         skip, scale, inner: a, b and c at times that are even from 0 to 1, equally many numbers each; between them they
             are interpolated. They are saved with the weights.
+        periods: of the coordinates, see :class:`~openmm_diffsampler.targets.Target`, or None.
 
     References:
         Karras, Aittala, Aila & Laine, Elucidating the design space of diffusion-based generative models, NeurIPS 2022.
@@ -27,11 +28,12 @@ class PreconditionedScore(torch.nn.Module):
         tensor([[-1.]])
     """
 
-    def __init__(self, network, skip, scale, inner):
+    def __init__(self, network, skip, scale, inner, periods=None):
         super().__init__()
         self.network = network
         tables = torch.tensor([list(map(float, values)) for values in (skip, scale, inner)])
         self.register_buffer("tables", tables)
+        self.register_buffer("is_real", None if periods is None else periods.isinf(), persistent=False)
 
     def set_tables(self, skip, scale, inner):
         """Replace a, b and c, by as many numbers as before."""
@@ -42,6 +44,8 @@ class PreconditionedScore(torch.nn.Module):
         skip, scale, inner = (
             values.to(x.dtype).reshape(-1, *(1 for _ in x.shape[1:])) for values in interpolate(self.tables, t)
         )
+        if self.is_real is not None:
+            inner, skip = torch.where(self.is_real, inner, 1.0), torch.where(self.is_real, skip, 0.0)
         return scale * self.network(inner * x, t) - skip * x
 
 

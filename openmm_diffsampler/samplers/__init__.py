@@ -1,14 +1,28 @@
 """Samplers that learn: generators of independent, weighted samples, trained from energies and scores alone."""
 
-from .base import Sampler, description
+from .base import MissedModeWarning, Sampler, description
+from .boltzmann import BoltzmannGenerator
+from .boltzmann_settings import BoltzmannSettings
 from .idem import IDEM
 from .idem_settings import IDEMSettings
 from .training import TrainingDivergedError
 
-__all__ = ["IDEM", "METHODS", "IDEMSettings", "Sampler", "TrainingDivergedError", "load_pretrained", "load_sampler"]
+__all__ = [
+    "IDEM",
+    "METHODS",
+    "BoltzmannGenerator",
+    "BoltzmannSettings",
+    "IDEMSettings",
+    "MissedModeWarning",
+    "Sampler",
+    "TrainingDivergedError",
+    "load_pretrained",
+    "load_sampler",
+    "recommended_method",
+]
 
 #: Methods by name, the recommended ones first.
-METHODS = {sampler.method: sampler for sampler in (IDEM,)}
+METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM)}
 
 
 def load_pretrained(name):
@@ -27,6 +41,13 @@ def load_pretrained(name):
         except FileNotFoundError as error:
             missing = error
     raise missing
+
+
+def recommended_method(target):
+    """The name of the method that suits `target`: "boltzmann", or "idem" for particles that are all alike."""
+    has_bonds = target.topology is not None and target.topology.n_bonds
+    is_density = target.topology is None and not target.translation_invariant
+    return "boltzmann" if has_bonds or is_density else "idem"
 
 
 def load_sampler(folder, target=None):

@@ -4,22 +4,32 @@ import copy
 import dataclasses
 import json
 import os
+import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 import torch
+from openmm import unit
 
 from openmm_diffsampler.analysis import WeightedTrajectory
-from openmm_diffsampler.targets import load_system
+from openmm_diffsampler.analysis.forward_diagnostics import forward_diagnostics
+from openmm_diffsampler.targets import list_systems, load_system, save_system
 from openmm_diffsampler.targets.system import system_directory
 
 from .state_files import load_state, save_state
 from .training import Training
 
-__all__ = ["Sampler", "description"]
+__all__ = ["MissedModeWarning", "Sampler", "description"]
 
 _FORMAT = 1
-_WEIGHTS = ("path", "ode", None)
+#: The folder of a molecule of one's own, beside the sampler.
+_SYSTEM = "system"
+#: With fewer samples than this, weights are not compared with those of held-out configurations.
+_FEWEST_COMPARED = 1000
+
+
+class MissedModeWarning(UserWarning):
+    """Samples and held-out configurations disagree about the weights: the sampler leaves something out."""
 
 
 class Sampler(ABC):
@@ -37,10 +47,19 @@ class Sampler(ABC):
         model: the network under training.
         average: its averaged weights, which samples are made with.
         record: how the weights came about: steps, evaluations, seconds.
+        held_out: (m,) log-weights, of the first kind, of equilibrium configurations that training has not seen, or
+            None.
+        diagnostics: :class:`~openmm_diffsampler.analysis.ForwardDiagnostics` of the last :meth:`sample`, or None.
     """
 
     #: Name of the method, in commands and folders.
     method = None
+    #: Kinds of weights, the recommended one first.
+    weight_kinds = ()
+    #: Kinds whose weights belong to a density of the sample itself, log q(x) = −u − log w.
+    density_kinds = ()
+    #: Samples at a time, where nothing else is asked for.
+    sampling_batch = 128
     #: Whether this process is the one of several that saves and prints.
     is_first_process = True
 
@@ -51,6 +70,7 @@ class Sampler(ABC):
             torch.manual_seed(self.seed)
             self.model = self._build().to(target.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.held_out = self.diagnostics = None
         self.record = {"n_steps": 0, "n_evaluations": 0, "seconds": 0.0}
 
     # What a method is.
@@ -154,13 +174,15 @@ class Sampler(ABC):
         training.run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
         return self
 
-    def sample(self, n, weights="path", *, seed=0, batch_size=128, progress=False, **options):
+    def sample(self, n, weights="auto", *, seed=0, batch_size=None, progress=False, **options):
         """Independent samples with importance weights.
 
         Arguments:
             n: samples.
-            weights: ``"path"``: exact weights of the sampler's random paths; ``"ode"``: those of its probability flow,
-                exact up to the error of the solver; None: samples alone, all weights equal.
+            weights: one of the :attr:`weight_kinds` of the method: ``"density"``: exact weights of a density in closed
+                form; ``"path"``: exact weights of random paths; ``"ode"``: those of a probability flow, exact up to the
+                error of the solver. ``"auto"`` is the first that the method has. None: samples alone, all weights
+                equal.
             seed: of the random numbers.
             batch_size: samples at a time.
             progress: show a progress bar.
@@ -170,11 +192,17 @@ class Sampler(ABC):
             :class:`~openmm_diffsampler.analysis.WeightedTrajectory` of kind "importance".
 
         Raises:
-            ValueError: fewer than one sample, unknown weights.
+            ValueError: fewer than one sample, weights that the method does not have.
             RuntimeError: no sample has a finite energy; some ran off, and weights is None.
+
+        Warns:
+            MissedModeWarning: the weights of samples and of held-out configurations disagree: something is left out.
         """
-        if weights not in _WEIGHTS:
-            raise ValueError(f"weights is {weights!r}; supported are {', '.join(map(repr, _WEIGHTS))}")
+        weights = self.weight_kinds[0] if weights == "auto" else weights
+        if weights not in (*self.weight_kinds, None):
+            known = ", ".join(map(repr, ("auto", *self.weight_kinds, None)))
+            raise ValueError(f"weights is {weights!r}; {type(self).__name__} supports {known}")
+        batch_size = self.sampling_batch if batch_size is None else batch_size
         if n < 1 or batch_size < 1:
             raise ValueError(f"n is {n} and batch_size {batch_size}; both must be at least 1")
         from .progress import sampling_progress
@@ -194,20 +222,36 @@ class Sampler(ABC):
         log_weights = torch.where(valid, log_weights, -torch.inf) if weights else torch.zeros_like(u)
         if not log_weights.gt(-torch.inf).any():
             raise RuntimeError(f"none of {n} samples of {self.target.name} has a weight; the sampler needs training")
-        return WeightedTrajectory(
+        x, u = self.target.frames(x, u)
+        wt = WeightedTrajectory(
             x.cpu(),
             log_weights.cpu(),
             kind="importance",
-            topology=self.target.topology,
-            temperature=self.target.temperature,
+            topology=self.target.frames_of.topology,
+            temperature=self.target.frames_of.temperature,
             reduced_potential=torch.where(ran_off, torch.inf, u).cpu(),
-            log_q=torch.where(valid, -u - log_weights, -torch.inf).cpu() if weights == "ode" else None,
+            log_q=torch.where(valid, -u - log_weights, -torch.inf).cpu() if weights in self.density_kinds else None,
         )
+        usual = weights == self.weight_kinds[0] and not options
+        self.diagnostics = self._compared(log_weights.cpu()) if usual else None
+        if self.diagnostics is not None and self.diagnostics.warning:
+            warnings.warn(self.diagnostics.warning, MissedModeWarning, stacklevel=2)
+        return wt
+
+    def _compared(self, log_weights):
+        """The weights of samples against those of held-out configurations, where there are any."""
+        if self.held_out is None or len(log_weights) < _FEWEST_COMPARED:
+            return None
+        return forward_diagnostics(log_weights, self.held_out)
 
     def save(self, folder):
-        """Write ``sampler.json`` (settings and how the weights came about) and ``model.safetensors`` into `folder`."""
+        """Write ``sampler.json`` (settings and how the weights came about) and ``model.safetensors`` into `folder`.
+
+        A molecule that is not built in is saved beside them, in ``system/``.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        self._save_system(folder / _SYSTEM)
         state = {"model": dict(self.average.state_dict()), "sampling": self._sampling_state()}
         save_state(folder / "model.safetensors", state)
         saved = {
@@ -223,13 +267,28 @@ class Sampler(ABC):
         unfinished.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, folder / "sampler.json")
 
+    def _save_system(self, folder):
+        """The molecule itself, unless it is built in, so that the sampler can be used without its author."""
+        target = self.target.frames_of
+        if not hasattr(target, "system") or target.positions is None or target.name in list_systems():
+            return
+        save_system(
+            folder,
+            target.system,
+            target.topology.to_openmm(),
+            target.positions.numpy() * unit.nanometer,
+            target.temperature,
+            overwrite=True,
+        )
+
     @classmethod
     def load(cls, folder, target=None):
         """The sampler that :meth:`save` wrote.
 
         Arguments:
             folder: where it is.
-            target: what it samples; by default the built-in system of the recorded name.
+            target: what it samples; by default the molecule that was saved with it, or the built-in system of the
+                recorded name.
 
         Raises:
             FileNotFoundError: a file is missing.
@@ -240,15 +299,21 @@ class Sampler(ABC):
         if saved["method"] != cls.method:
             raise ValueError(f"{folder} holds a sampler of method {saved['method']!r}, not {cls.method!r}")
         recorded = saved["target"]
-        target = load_system(recorded["name"]).target() if target is None else target
+        if target is None:
+            own = folder / _SYSTEM
+            loaded = load_system(own if own.exists() else recorded["name"])
+            target = dataclasses.replace(loaded, name=recorded["name"]).target()
         ours = target.identity()
-        shared = [k for k in ("event shape", "density", "system", "temperature") if k in recorded and k in ours]
+        shared = [k for k in ("density", "system", "temperature") if k in recorded and k in ours]
         differing = [k for k in shared if recorded[k] != ours[k]]
         if differing:
             raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
         state = load_state(folder / "model.safetensors")
         try:
             sampler = cls(target, saved["preset"], seed=saved["seed"], **saved["settings"])
+            shape = sampler.target.identity()["event shape"]  # of the coordinates that the sampler chose
+            if shape != recorded["event shape"]:
+                raise ValueError(f"{folder} was trained on {recorded['name']!r} with another event shape")
             for module in (sampler.model, sampler.average):
                 module.load_state_dict(state["model"])
             sampler._load_sampling_state(state["sampling"])

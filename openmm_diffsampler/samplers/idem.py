@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import (
     LevelTables,
     NoiseSchedule,
@@ -14,11 +16,15 @@ from openmm_diffsampler.diffusion import (
     place_levels,
     reverse_spreads,
 )
+from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.annealing import annealed_chains
+from openmm_diffsampler.mcmc.kernels import HamiltonianKernel
 from openmm_diffsampler.mcmc.metropolis import metropolis
+from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
 
 from .base import Sampler
+from .exploration import explore
 from .idem_settings import idem_settings
 from .levels_density import LevelDensity
 from .replay import ReplayBuffer
@@ -30,6 +36,10 @@ __all__ = ["IDEM"]
 _N_GRID = 33
 #: Configurations that tables are measured on while training, and at its end.
 _N_MEASURED, _N_FINAL = 256, 2048
+#: Chains and trajectories that the Hamiltonian step size of a molecule is found with.
+_N_STEP_CHAINS, _N_STEP_TRAJECTORIES = 256, 60
+#: Configurations of the buffer whose weights are kept, to compare those of samples with.
+_N_HELD_OUT = 1024
 #: Steps of the probability flow.
 _N_ODE = 50
 
@@ -54,16 +64,24 @@ class IDEM(Sampler):
     - The network learns what a Gaussian leaves, in the size that it has at each level; levels are drawn by their loss.
     - Reverse steps are placed where the posterior is least round, and add the noise that an isotropic step must.
 
+    A molecule is trained on in internal coordinates, whitened
+    (:class:`~openmm_diffsampler.coordinates.whitened_target.WhitenedTarget`): with wrapped noise on torsions that turn,
+    and a network that sees their sines and cosines. Its buffer starts with draws of
+    :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`. Samples are Cartesian frames.
+
     Arguments:
-        target: a :class:`~openmm_diffsampler.targets.Target`, translation invariant particles or a density without
-            particles.
+        target: a :class:`~openmm_diffsampler.targets.Target`: translation invariant particles that are alike, a density
+            without particles, or a molecule with bonds and positions; or its
+            :class:`~openmm_diffsampler.coordinates.InternalTarget`, such as that of a
+            :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`, whose units are measured thermal widths.
         preset: ``"default"`` or ``"paper"``.
         seed: of all random numbers of the training.
         settings: those of :class:`~openmm_diffsampler.samplers.IDEMSettings` that differ from the preset.
 
     Raises:
-        TypeError: an unknown setting, or a molecule: its particles are not alike.
-        ValueError: an unknown preset, settings out of their range.
+        TypeError: an unknown setting, or particles that are not alike and no molecule with bonds and positions.
+        ValueError: an unknown preset, settings out of their range, a way to start the buffer that does not suit the
+            target.
 
     References:
         Akhound-Sadegh et al., Iterated denoising energy matching, ICML 2024, arXiv:2402.06121.
@@ -79,16 +97,29 @@ class IDEM(Sampler):
     """
 
     method = "idem"
+    weight_kinds = ("path", "ode")
+    density_kinds = ("ode",)
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
         atoms = [] if target.topology is None else list(target.topology.atoms)
         if atoms and (target.topology.n_bonds or len({atom.element for atom in atoms}) > 1):
-            raise TypeError(
-                f"{target.name} has bonds or different elements; iDEM learns from Cartesian coordinates of particles "
-                "that are all alike. Sample a molecule with DiffusiveGibbs"
-            )
+            if not target.topology.n_bonds or target.positions is None:
+                raise TypeError(
+                    f"{target.name} has different elements and no bonds, or no positions; iDEM takes particles that "
+                    "are all alike, or a molecule with bonds: pass topology= and positions= to OpenMMTarget"
+                )
+            target = InternalTarget(target, target.positions)
+        if isinstance(target, InternalTarget):
+            if not target.held:
+                target.hold_double_bonds()  # as the chains do that the buffer starts with
+            target = WhitenedTarget(target)
         super().__init__(target, preset, seed=seed, **settings)
         options = self.settings
+        suits = {"model": True, "explored": isinstance(target, WhitenedTarget), "annealed": target.periods is None}
+        if not suits[options.initial]:
+            raise ValueError(
+                f"initial is {options.initial!r}; molecules are 'explored', densities without angles are 'annealed'"
+            )
         self.schedule = NoiseSchedule(options.s_min, options.s_max, shape=options.schedule)
         self.width = None  # of the target, from the buffer
         self.tables = LevelTables(torch.zeros(_N_GRID, dtype=torch.float64), torch.ones(_N_GRID, dtype=torch.float64))
@@ -102,9 +133,9 @@ class IDEM(Sampler):
         if len(shape) == 2 and self.target.translation_invariant:
             network = EquivariantNetwork(*shape, **size, length=options.length, furthest=20 * options.length)
         else:
-            network = MLP(shape, **size, n_waves=options.n_waves)
+            network = MLP(shape, **size, n_waves=options.n_waves, periods=self.target.periods)
         plain = torch.ones(_N_GRID)
-        return PreconditionedScore(network, 0 * plain, plain / options.unit, plain / options.unit)
+        return PreconditionedScore(network, 0 * plain, plain / options.unit, plain / options.unit, self.target.periods)
 
     # Training.
 
@@ -114,16 +145,41 @@ class IDEM(Sampler):
         if options.initial == "annealed":
             chains = annealed_chains(self.target, size, options.s_max, run.generator)
             x, step_size = chains.state.x, chains.step_size
+        elif options.initial == "explored":
+            x, step_size = self._explored(run, size)
         else:
             self.width = 0.0
             x, step_size = self._initial_samples(run), None
         self.buffer = ReplayBuffer(x, size)
         self.targets = ScoreTargets(self.target, options, step_size)
         self.density = LevelDensity(adaptive=options.adaptive_levels)
-        width = self.buffer.x.flatten(1).square().sum(1).mean() / self.target.n_degrees_of_freedom
-        self.width = float(run.agree(width).sqrt()) if options.initial == "annealed" else 0.0
+        self.width = 0.0 if options.initial == "model" else self._width_of(self.buffer.x, run)
         if options.preconditioned or options.mixing == "optimal":
             self._measure_sizes(run)
+
+    def _width_of(self, x, run):
+        """Root mean square of the real coordinates."""
+        if self.target.periods is None:
+            mean_square = x.flatten(1).square().sum(1).mean() / self.target.n_degrees_of_freedom
+        else:
+            mean_square = x[:, self.target.periods.isinf()].square().mean()
+        return float(run.agree(mean_square).sqrt())
+
+    def _explored(self, run, n):
+        """Configurations of a molecule in equilibrium, and a step size, in coordinates that are whitened by them."""
+        target, options = self.target, self.settings
+        seed = self.seed + 1_000_003 * run.rank
+        y = explore(target.internal, run.share(options.n_exploration), options, seed, run.progress, run.interrupted).x
+        y = y.to(target.device, target.dtype)
+        target.whiten(y)
+        target.load_state_dict({name: run.agree(value) for name, value in target.state_dict().items()})
+        rows = torch.randperm(len(y), generator=run.generator, device=target.device)[:n]
+        x = wrapped(target, target.from_internal(y[rows]))
+        kernel, state = HamiltonianKernel(0.4, options.n_leapfrog), evaluate(target, x[:_N_STEP_CHAINS])
+        for _ in range(_N_STEP_TRAJECTORIES):
+            state = kernel(target, state, run.generator, adapt=True)
+        kernel.step_size.freeze()
+        return x, kernel.step_size.value
 
     def _initial_samples(self, run):
         n = run.share(self.settings.n_refresh)
@@ -153,7 +209,7 @@ class IDEM(Sampler):
         x_t = x_0 + self._per_row(sigma) * target.normal(len(rows), generator)
         wanted, x_new, metrics = self.targets(x_0, x_t, sigma, t, generator)
         if x_new is not None:
-            self.buffer.replace(rows, x_new)
+            self.buffer.replace(rows, wrapped(target, x_new))
         got = run.model(x_t.float(), t.float())
         error = (got - wanted.float()).square().flatten(1).sum(1) / target.n_degrees_of_freedom
         by_row = error * self._weighting(t, sigma).float()
@@ -197,13 +253,15 @@ class IDEM(Sampler):
         """
         rows = self.buffer.draw(min(len(x), len(self.buffer)), generator)
         x, log_weights = x[: len(rows)], log_weights[: len(rows)]
-        steps, options = self._steps(self.settings.n_refresh_levels)
-        present = path_log_weights(
-            self.target, self._score(self.average), self.schedule, self.buffer.x[rows], steps, generator, **options
-        )
+        present = self._path_log_weights(self.buffer.x[rows], self.settings.n_refresh_levels, generator)
         accepted, _ = metropolis(log_weights - present, generator)
         self.buffer.replace(rows[accepted], x[accepted])
         return float(accepted.double().mean())
+
+    def _path_log_weights(self, x_0, n_levels, generator):
+        """Log-weights of paths that noising makes of x_0."""
+        steps, options = self._steps(n_levels)
+        return path_log_weights(self.target, self._score(self.average), self.schedule, x_0, steps, generator, **options)
 
     def _measure_levels(self, run, n):
         """Tables of the reverse process, from the buffer and the averaged weights."""
@@ -218,9 +276,13 @@ class IDEM(Sampler):
             )
         self.tables = LevelTables(*(run.agree(table) for table in tables))
 
+    @torch.no_grad()
     def _finish(self, run):
         if self.settings.preconditioned:
             self._measure_levels(run, _N_FINAL)
+        if self.settings.estimator == "equilibrium":
+            x_0 = self.buffer.x[self.buffer.draw(min(_N_HELD_OUT, len(self.buffer)), run.generator)]
+            self.held_out = self._path_log_weights(x_0, self.settings.n_levels, run.generator).cpu()
 
     def diagnosis(self):
         u = self.target.reduced_potential(self.buffer.x)
@@ -234,8 +296,7 @@ class IDEM(Sampler):
         return {
             "buffer": self.buffer.x,
             "size": self.buffer.size,
-            "width": self.width,
-            "tables": self.tables._asdict(),
+            **self._sampling_state(),
             "targets": self.targets.state_dict(),
             "density": self.density.state_dict(),
         }
@@ -252,10 +313,15 @@ class IDEM(Sampler):
     # Sampling.
 
     def _sampling_state(self):
-        return {"width": self.width, "tables": self.tables._asdict()}
+        state = {"width": self.width, "tables": self.tables._asdict()}
+        state |= {} if self.held_out is None else {"held out": self.held_out}
+        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
 
     def _load_sampling_state(self, state):
         self.width, self.tables = state["width"], LevelTables(**state["tables"])
+        if "coordinates" in state:
+            self.target.load_state_dict(state["coordinates"])
+        self.held_out = state.get("held out")
 
     def _score(self, model):
         return lambda x, t: model(x.float(), t.float()).to(x.dtype)

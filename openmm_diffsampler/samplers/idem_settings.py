@@ -35,8 +35,11 @@ class IDEMSettings:
         weighting: of the loss over levels: ``"likelihood"``: σ², so that the sum bounds the divergence of the samples;
             ``"published"``: (σ/unit)² + 0.001; ``"uniform"``.
         adaptive_levels: draw levels in proportion to the root mean square loss there, and correct by weights.
-        initial: ``"annealed"``: the buffer starts with chains led to the target; ``"model"``: with samples of the
+        initial: ``"annealed"``: the buffer starts with chains led to the target; ``"explored"``: with draws of
+            :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`, for molecules; ``"model"``: with samples of the
             untrained network, as published.
+        n_exploration: evaluations that ``"explored"`` takes, warm-up included.
+        n_chains, n_warmup, thinning: of its chains: how many, sweeps before the first draw, sweeps from draw to draw.
         buffer_size: configurations.
         refresh_every: steps of an inner loop; after it the network's samples go into the buffer.
         n_refresh: samples of an outer loop.
@@ -73,6 +76,10 @@ class IDEMSettings:
     weighting: str = "likelihood"
     adaptive_levels: bool = True
     initial: str = "annealed"
+    n_exploration: int = 10_000_000
+    n_chains: int = 256
+    n_warmup: int = 100
+    thinning: int = 5
     buffer_size: int = 8192
     refresh_every: int = 500
     n_refresh: int = 256
@@ -96,8 +103,10 @@ class IDEMSettings:
             if not (value > 0 if least is None else value >= least):
                 bound = "positive" if least is None else f"at least {least}"
                 raise ValueError(f"{field.name} is {value}; it must be {bound}")
-        if self.estimator == "equilibrium" and self.initial != "annealed":
-            raise ValueError("estimator 'equilibrium' needs initial 'annealed': a buffer that is in equilibrium")
+        if self.estimator == "equilibrium" and self.initial == "model":
+            raise ValueError(
+                "estimator 'equilibrium' needs initial 'annealed' or 'explored': a buffer that is in equilibrium"
+            )
 
 
 _CHOICES = {
@@ -105,9 +114,12 @@ _CHOICES = {
     "estimator": ("equilibrium", "monte-carlo"),
     "mixing": ("optimal", "target"),
     "weighting": ("likelihood", "published", "uniform"),
-    "initial": ("annealed", "model"),
+    "initial": ("annealed", "explored", "model"),
 }
-_MAY_BE_ZERO = ("n_waves", "n_trajectories", "n_noiseless", "ema_decay")
+_MAY_BE_ZERO = ("n_waves", "n_trajectories", "n_noiseless", "n_warmup", "ema_decay")
+
+#: Stands for any molecule in internal coordinates among the names of targets.
+_MOLECULE = "molecule"
 
 #: The published algorithm.
 _PAPER = IDEMSettings(
@@ -151,6 +163,9 @@ _PRESETS = {
             _PAPER, n_steps=200_000, batch_size=128, n_draws=100, n_refresh=128, s_min=0.5, s_max=4.0, noise_scale=0.5,
             n_noiseless=10,
         ),
+        # No molecule was published. Ours are the coordinates, the noise, from a twentieth of a thermal width to half a
+        # turn of a torsion, and the width of the perceptron; batch and draws are those of the largest published system.
+        _MOLECULE: replace(_PAPER, batch_size=128, n_draws=100, n_refresh=128, width=256, s_min=0.05, s_max=12.0),
     },
     "default": {
         None: IDEMSettings(),
@@ -163,6 +178,9 @@ _PRESETS = {
         ),
         "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8, noise_scale=0.98),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
+        _MOLECULE: IDEMSettings(
+            learning_rate=2e-3, width=256, n_layers=4, s_min=0.05, s_max=12.0, initial="explored", buffer_size=65_536,
+        ),
     },
 }  # fmt: skip
 
@@ -186,4 +204,5 @@ def idem_settings(target, preset="default", changes=None):
     unknown = sorted(set(changes) - known)
     if unknown:
         raise TypeError(f"iDEM has no setting {', '.join(map(repr, unknown))}; it has {', '.join(sorted(known))}")
-    return replace(presets.get(target.name, presets[None]), **changes)
+    name = target.name if target.periods is None else _MOLECULE
+    return replace(presets.get(name, presets[None]), **changes)

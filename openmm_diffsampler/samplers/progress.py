@@ -40,7 +40,7 @@ def training_progress(name, total, done, count_evaluations, enabled):
             for key, value in metrics.items():
                 shown[key] = (1 - weight) * shown.get(key, value) + weight * value if value == value else value
             rate = (count_evaluations() - before) / (time.perf_counter() - start)
-            ess = f"  ESS {shown['path ESS']:.2f}" if "path ESS" in shown else ""
+            ess = next((f"  ESS {shown[key]:.3f}" for key in ("ESS", "path ESS") if key in shown), "")
             numbers = f"loss {shown['loss']:.4f}{ess}  {rate / 1000:.1f}k evaluations/s"
             bar.update(task, completed=step, numbers=numbers)
 
@@ -48,11 +48,11 @@ def training_progress(name, total, done, count_evaluations, enabled):
 
 
 @contextmanager
-def sampling_progress(name, total, enabled):
-    """Yield a function to call with the number of new samples."""
+def sampling_progress(name, total, enabled, unit="samples"):
+    """Yield a function to call with the number of new samples, or of another unit."""
     if not enabled:
         yield lambda n: None
         return
-    with _bar("samples") as bar:
+    with _bar(unit) as bar:
         task = bar.add_task(name, total=total, numbers="")
         yield lambda n: bar.advance(task, n)

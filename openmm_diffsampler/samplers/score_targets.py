@@ -40,6 +40,8 @@ class ScoreTargets:
     def __init__(self, target, settings, step_size):
         self.target, self.settings, self.step_size = target, settings, step_size
         self.mixing, self.importance = torch.ones(2, 2, dtype=torch.float64)
+        #: 1, or 0 on angles, of which no Gaussian describes anything.
+        self.is_real = 1.0 if target.periods is None else target.periods.isinf().to(target.dtype)
         self.last_size = float("nan")
 
     def __call__(self, x_0, x_t, sigma, t, generator):
@@ -101,7 +103,7 @@ class ScoreTargets:
                 importance[-1] = float(draws.effective_size.mean())
             by_target, by_noise, _, _ = self._draws(x_0, x_t, every, importance[-1] * one, generator)
             difference = by_target - by_noise
-            rest, c = by_noise + x_t / (width**2 + sigma**2), 1.0
+            rest, c = by_noise + self.is_real * x_t / (width**2 + sigma**2), 1.0
             if self.settings.mixing == "optimal":  # what depends on x_t alone changes no mean, only the error of c
                 c = -(rest * difference).sum() / difference.square().sum().clamp(min=1e-30)
                 c = float(c.clamp(0, 1))

@@ -38,6 +38,8 @@ class Training:
         step: steps done.
         generator: torch Generator of this process.
         rank, n_processes: of this process, and how many there are.
+        progress: whether this process shows progress.
+        interrupted: not empty once somebody wants the run to stop.
         model: the sampler's, wrapped for several processes.
     """
 
@@ -46,6 +48,7 @@ class Training:
         self.fabric = fabric or _fabric(sampler.target.device, precision)
         self.rank, self.n_processes = self.fabric.global_rank, self.fabric.world_size
         self.step, self.seconds, self._best, self._is_finite = 0, 0.0, math.inf, True
+        self.progress, self.interrupted = False, []
         device = sampler.target.device
         self.generator = torch.Generator(device).manual_seed(sampler.seed + 1_000_003 * self.rank)
         settings = sampler.settings
@@ -71,17 +74,16 @@ class Training:
         start = time.perf_counter()
         store = None if checkpoint is None else RunCheckpoints(checkpoint, self)
         partial = None if store is None else store.load()
-        before = self.seconds
-        with _interrupts() as interrupted:
+        before, self.progress = self.seconds, progress and self.rank == 0
+        with _interrupts() as self.interrupted:
             if self.step == 0:
                 self.sampler._prepare(self)
             log = None
             if self.rank == 0:
                 log = MetricsLog(metrics if metrics is not None else checkpoint, metrics_every, self.step)
                 log.load_state_dict(partial or {})
-            shown = progress and self.rank == 0
             bar = training_progress(
-                self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, shown
+                self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, self.progress
             )
             with bar as advance, torch.enable_grad():
                 while self.step < self.n_steps:
@@ -90,7 +92,7 @@ class Training:
                     row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
                     self._check(row, store)
                     advance(self.step, values)
-                    stop = self._anywhere(bool(interrupted))
+                    stop = self._anywhere(bool(self.interrupted))
                     if store is not None and (self.step % checkpoint_every == 0 or self.step == self.n_steps or stop):
                         store.save({} if log is None else log.state_dict())
                     if stop:

@@ -32,6 +32,11 @@ class Target(ABC):
     temperature = None
     #: mdtraj Topology where configurations are particles that a trajectory can show, else None.
     topology = None
+    #: A configuration of a molecule (n_atoms, 3) in nm to start from, where one is known, else None.
+    positions = None
+    #: Of the coordinates that turn in circles, one turn: a tensor like a configuration, infinite for real numbers; None
+    #: where there are none. u has these periods, and Z counts one of each.
+    periods = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):
         if dtype not in (torch.float32, torch.float64):
@@ -141,6 +146,15 @@ class Target(ABC):
     def project(self, x):
         """Move the centroid of each configuration to zero if the target is translation invariant."""
         return x - x.mean(-2, keepdim=True) if self.translation_invariant else x
+
+    @property
+    def frames_of(self):
+        """The target whose positions :meth:`frames` returns, with its topology and temperature."""
+        return self
+
+    def frames(self, x, u):
+        """Configurations (n, *event_shape) and u (n,), as positions and reduced potentials of :attr:`frames_of`."""
+        return x, u
 
     def normal(self, n, generator):
         """(n, *event_shape) standard normal draws in the subspace that the target lives in."""

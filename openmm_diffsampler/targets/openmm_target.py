@@ -47,8 +47,9 @@ class OpenMMTarget(Target):
             ``"openmm"``: a pool of contexts, for every force; second derivatives by finite differences of forces.
             ``"auto"``: the faster one that supports the System; :attr:`backend` and :attr:`backend_reason` tell which
             and why.
-        positions: a configuration, Quantity or nm, (n_atoms, 3), around which the backend is checked and timed. Without
-            it one is made by minimisation from random positions.
+        positions: a configuration, Quantity or nm, (n_atoms, 3), around which the backend is checked and timed, and
+            which samplers that learn take stereocentres from; kept as :attr:`positions`. Without it one is made by
+            minimisation from random positions, for the check alone.
         name: how reports call the density.
         dtype: precision of the evaluation. torch.float32 is about twice as fast in closed form.
         device: where backend "torch" evaluates, "cpu" or "cuda".
@@ -97,6 +98,7 @@ class OpenMMTarget(Target):
         self._beta = 1 / thermal_energy(temperature)
         reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
         start = generic_positions(system) if positions is None else positions_array(positions, n_atoms)
+        self.positions = None if positions is None else torch.as_tensor(start)
         noise = np.random.default_rng(0).normal(scale=0.003, size=(4, n_atoms, 3))
         nearby = torch.as_tensor(start + noise)
         exact = reference.energy_and_forces(nearby)

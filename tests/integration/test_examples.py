@@ -1,13 +1,20 @@
 """The examples run as they are, in their short form."""
 
+import csv
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import mdtraj as md
+import numpy as np
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+import openmm_diffsampler as ods
+
+FOLDER = Path(__file__).parents[2] / "examples"
+ANALYSIS = FOLDER / "analyse_weighted.py"
+EXAMPLES = sorted(set(FOLDER.glob("*.py")) - {ANALYSIS})
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -15,6 +22,45 @@ def test_example(path, tmp_path):
     result = subprocess.run([sys.executable, path, "--short"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "report.html" in result.stdout and list(tmp_path.glob("*/report.html"))
+
+
+def test_analysis_of_weighted_samples(tmp_path):
+    """Thermal noise on the built-in configuration, and φ turned about its bond; every hundredth frame counts twice."""
+    molecule = ods.load_system("alanine-dipeptide")
+    topology, rng = molecule.mdtraj_topology, np.random.default_rng(0)
+    x = np.array(molecule.positions._value) + 0.004 * rng.normal(size=(400, 22, 3))
+    _, n, ca, _ = md.geometry.dihedral.indices_phi(topology)[0]
+    axis = x[:, ca] - x[:, n]
+    wt = ods.WeightedTrajectory(
+        _turned(x, axis, x[:, ca], np.arange(ca + 1, 22), rng.choice([2.0, -2.0], size=400, p=[0.8, 0.2])),
+        np.where(np.arange(400) % 100 == 0, np.log(2), 0),
+        kind="importance",
+        topology=topology,
+        temperature=molecule.temperature,
+    )
+    wt.save(tmp_path / "alanine-dipeptide-samples.dcd")
+    call = [sys.executable, ANALYSIS, "alanine-dipeptide-samples.dcd", "analysis"]
+    result = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "analysis" / "results.csv", newline="") as file:
+        rows = {row["quantity"]: row for row in csv.DictReader(file)}
+    assert 0.1 < float(rows["population of phi > 0"]["value"]) < 0.3
+    kT = 8.31446261815324e-3 * 300
+    assert float(rows["absolute free energy -kT log Z"]["value"]) == pytest.approx(-kT * np.log(404 / 400), rel=1e-6)
+    assert all(float(row["standard error"]) > 0 for row in rows.values() if "O...H below" not in row["quantity"])
+    for name in ("ramachandran.png", "hydrogen_bond.png", "samples.colvar"):
+        assert (tmp_path / "analysis" / name).stat().st_size > 5_000
+
+
+def _turned(x, axis, origin, atoms, angle):
+    """Rodrigues' rotation of some atoms about an axis, in each frame by an angle of its own."""
+    k = (axis / np.linalg.norm(axis, axis=1, keepdims=True))[:, None]
+    arm = x[:, atoms] - origin[:, None]
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    x = x.copy()
+    turned = arm * cos + np.cross(k, arm) * sin + k * (k * arm).sum(2, keepdims=True) * (1 - cos)
+    x[:, atoms] = turned + origin[:, None]
+    return x
 
 
 def test_replica_exchange_goes_on_after_a_kill(tmp_path):

@@ -83,3 +83,16 @@ class TorsionChain:
         for k, bias in enumerate(self.bias_of(), c.torsions.start):
             z[:, k] = draw(-math.pi, math.pi, lambda t, b=bias: b * t.cos() - self.height * (1 - (2 * t).cos()) / 2)
         return z
+
+    def log_z(self):
+        """log ∫exp(−u)dx over configurations with their centroid at zero, by quadrature of each coordinate."""
+        n = len(self.biases) + 3
+        r, theta = np.linspace(0.1, 0.2, 20001), np.linspace(0.0, math.pi, 20001)
+        bond = np.trapezoid(r**2 * np.exp(-0.5 * 30000.0 * (r - 0.15) ** 2 / KT), r)
+        angle = np.trapezoid(np.sin(theta) * np.exp(-0.5 * 200.0 * (theta - math.radians(110)) ** 2 / KT), theta)
+        log_z = math.log(8 * math.pi**2 * n**-1.5) + (n - 1) * math.log(bond) + (n - 2) * math.log(angle)
+        tau = np.linspace(-math.pi, math.pi, 20001)
+        for bias in self.biases:
+            u = self.height * (1 - np.cos(2 * tau)) / 2 - bias * np.cos(tau)
+            log_z += math.log(np.trapezoid(np.exp(-u), tau))
+        return log_z

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from openmm_diffsampler.networks import MLP, EquivariantNetwork, TimeEmbedding
+from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore, TimeEmbedding
 
 NETWORKS = {
     "mlp": lambda: MLP((7, 3), width=16, n_layers=2),
@@ -96,3 +96,22 @@ def test_times_are_told_apart():
     assert distances.min() > 0.1
     with pytest.raises(ValueError, match="n_features is 3"):
         TimeEmbedding(3)
+
+
+def test_angles_are_seen_as_angles():
+    """Outputs repeat with the period of an angle, change with the angle, and have no Gaussian part there."""
+    torch.manual_seed(0)
+    periods = torch.tensor([5.0, torch.inf, 25.0])
+    network = MLP((3,), width=16, n_layers=2, n_waves=2, periods=periods)
+    score = PreconditionedScore(network, skip=[2.0, 2.0], scale=[1.0, 1.0], inner=[0.5, 0.5], periods=periods)
+    x, t = torch.randn(4, 3), torch.rand(4)
+    torch.testing.assert_close(score(x, t), torch.tensor([0.0, -2.0, 0.0]) * x)  # a new network gives zero
+    with torch.no_grad():
+        network.last.weight.normal_()
+    turned = x + torch.tensor([10.0, 0.0, -25.0])
+    torch.testing.assert_close(score(turned, t), score(x, t), rtol=1e-3, atol=1e-4)
+    for column in range(3):
+        assert not torch.allclose(score(x + 0.3 * torch.eye(3)[column], t), score(x, t), atol=1e-2)
+    again = MLP((3,), width=16, n_layers=2, n_waves=2, periods=2 * periods)
+    again.load_state_dict(network.state_dict())  # with its periods
+    assert torch.equal(again(x, t), network(x, t))

@@ -5,7 +5,16 @@ import json
 import pytest
 import torch
 
-from openmm_diffsampler import IDEM, DoubleWell, GaussianMixture, LennardJones, WeightedTrajectory, gmm40, load_system
+from openmm_diffsampler import (
+    IDEM,
+    DoubleWell,
+    GaussianMixture,
+    LennardJones,
+    OpenMMTarget,
+    WeightedTrajectory,
+    gmm40,
+    load_system,
+)
 from openmm_diffsampler.samplers import load_pretrained, load_sampler
 from openmm_diffsampler.samplers.idem_settings import idem_settings
 from openmm_diffsampler.samplers.training import Training
@@ -44,7 +53,7 @@ def test_saved_and_loaded(trained, tmp_path):
     assert torch.equal(again.sample(50, seed=3).x, trained.sample(50, seed=3).x)
     assert torch.equal(again.sample(50, seed=3).log_weights, trained.sample(50, seed=3).log_weights)
     assert again.record == trained.record and again.record["n_evaluations"] > 400 * 128
-    with pytest.raises(ValueError, match="another event shape"):
+    with pytest.raises(ValueError, match="another density"):
         IDEM.load(tmp_path, DoubleWell())
     text = json.loads((tmp_path / "sampler.json").read_text())
     (tmp_path / "sampler.json").write_text(json.dumps(text | {"format": 99}))
@@ -101,7 +110,8 @@ def test_published_noise_scales_apply_to_unweighted_samples_alone():
         ({"n_draws": 1.5}, TypeError, "integer"),
         ({"learning_rate": -1.0}, ValueError, "positive"),
         ({"mixing": "best"}, ValueError, "mixing is 'best'"),
-        ({"initial": "model"}, ValueError, "needs initial 'annealed'"),
+        ({"initial": "model"}, ValueError, "needs initial 'annealed' or 'explored'"),
+        ({"initial": "explored"}, ValueError, "molecules are 'explored'"),
         ({"s_min": 50.0}, ValueError, "rising"),
     ],
 )
@@ -113,8 +123,9 @@ def test_bad_settings(changes, error, match):
 def test_refusals():
     with pytest.raises(ValueError, match="preset is 'best'"):
         idem_settings(DoubleWell(), "best")
-    with pytest.raises(TypeError, match="has bonds"):
-        IDEM(load_system("alanine-dipeptide").target())
+    molecule = load_system("alanine-dipeptide")
+    with pytest.raises(TypeError, match="no positions; iDEM takes"):
+        IDEM(OpenMMTarget(molecule.system, molecule.temperature, molecule.topology))
     sampler = IDEM(DoubleWell())
     with pytest.raises(RuntimeError, match="has not been trained"):
         sampler.sample(3)

@@ -1,0 +1,111 @@
+"""Settings of the Boltzmann generator, for the targets that have them and for any other."""
+
+from dataclasses import dataclass, fields, replace
+
+__all__ = ["BoltzmannSettings", "boltzmann_settings"]
+
+
+@dataclass(frozen=True)
+class BoltzmannSettings:
+    """What a run of :class:`~openmm_diffsampler.samplers.BoltzmannGenerator` depends on, beside target and seed.
+
+    Arguments:
+        n_steps: training steps.
+        batch_size: configurations a step.
+        learning_rate: of Adam; it rises over 200 steps and falls to nothing along a cosine, or stays if not `decay`.
+        decay: see above.
+        gradient_clip: largest norm of a gradient.
+        ema_decay: of the averaged weights that samples are made with; 0 takes the last ones.
+        width, n_layers, n_components, n_circular_components, n_waves, n_real_waves: of the
+            :class:`~openmm_diffsampler.networks.AutoregressiveDensity`.
+        n_exploration: evaluations that exploration by Markov chains may take.
+        n_chains, n_warmup, thinning: of the chains: how many, sweeps before the first draw, sweeps from draw to draw.
+        scale: S of the wide Gaussian that anything but molecules is explored from, in the units of x.
+        n_held_out: configurations that training never sees, at most a tenth of all; see
+            :meth:`~openmm_diffsampler.samplers.BoltzmannGenerator.forward_diagnostics`.
+        likelihood_until, variance_from: shares of the steps between which the loss turns from the likelihood to the
+            squares of the log-weights.
+        own_share: share of the batch that is samples of the generator itself, once it is the squares; and
+        n_own: how many of its last samples these are drawn from.
+        outlier: log-weights further than this from their mean count by their distance, not its square.
+        refresh_every: steps after which samples of the generator go into the buffer.
+        n_refresh: how many.
+    """
+
+    n_steps: int = 12_000
+    batch_size: int = 2048
+    learning_rate: float = 2e-3
+    decay: bool = True
+    gradient_clip: float = 10.0
+    ema_decay: float = 0.999
+    width: int = 64
+    n_layers: int = 2
+    n_components: int = 4
+    n_circular_components: int = 16
+    n_waves: int = 4
+    n_real_waves: int = 0
+    n_exploration: int = 2_500_000
+    n_chains: int = 256
+    n_warmup: int = 100
+    thinning: int = 2
+    scale: float = 10.0
+    n_held_out: int = 20_000
+    likelihood_until: float = 0.01
+    variance_from: float = 0.05
+    own_share: float = 0.25
+    n_own: int = 16_384
+    outlier: float = 2.0
+    refresh_every: int = 20
+    n_refresh: int = 4096
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
+                raise TypeError(f"{field.name} is {value!r}; it must be an integer")
+            least = 0 if field.name in _MAY_BE_ZERO else 1 if field.type is int else None
+            if not (value > 0 if least is None else value >= least):
+                bound = "positive" if least is None else f"at least {least}"
+                raise ValueError(f"{field.name} is {value}; it must be {bound}")
+        if not self.likelihood_until <= self.variance_from:
+            raise ValueError(
+                f"likelihood_until is {self.likelihood_until} and variance_from {self.variance_from}; they must rise"
+            )
+
+
+_MAY_BE_ZERO = ("ema_decay", "own_share", "n_real_waves", "n_warmup", "likelihood_until", "variance_from", "n_waves")
+
+_PRESETS = {
+    "default": {
+        None: BoltzmannSettings(),
+        "gmm40": BoltzmannSettings(
+            n_steps=4000, n_components=48, n_real_waves=4, n_exploration=10_000_000, n_chains=100_000, scale=50.0
+        ),
+        "dw4": BoltzmannSettings(n_steps=6000, n_components=16, n_real_waves=2, n_chains=20_000, scale=4.0),
+        "mw32": BoltzmannSettings(n_steps=4000, n_chains=100_000, scale=3.0),
+    },
+}
+
+
+def boltzmann_settings(target, preset="default", changes=None):
+    """The settings of a preset for `target`, with `changes`.
+
+    Raises:
+        ValueError: an unknown preset, or settings out of their range.
+        TypeError: an unknown setting.
+
+    Example:
+        >>> from openmm_diffsampler import gmm40
+        >>> boltzmann_settings(gmm40(), changes={"n_steps": 100}).n_steps
+        100
+    """
+    if preset not in _PRESETS:
+        raise ValueError(f"preset is {preset!r}; supported are {', '.join(map(repr, _PRESETS))}")
+    presets, changes = _PRESETS[preset], changes or {}
+    known = {field.name for field in fields(BoltzmannSettings)}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise TypeError(
+            f"the Boltzmann generator has no setting {', '.join(map(repr, unknown))}; it has {', '.join(sorted(known))}"
+        )
+    return replace(presets.get(target.name, presets[None]), **changes)

@@ -1,0 +1,93 @@
+"""Equilibrium configurations for a generator to learn from: Markov chains, at the speed of compiled energies."""
+
+from typing import NamedTuple
+
+import torch
+
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.mcmc import HMC, InternalDiffusiveGibbs
+from openmm_diffsampler.mcmc.annealing import annealed_chains
+
+from .progress import sampling_progress
+
+__all__ = ["Explored", "explore"]
+
+#: Leapfrog steps of a trajectory on densities without particles.
+_N_LEAPFROG = 10
+
+
+class Explored(NamedTuple):
+    """Configurations (n, *event_shape) in single precision, and their reduced potentials (n,) in double."""
+
+    x: torch.Tensor
+    u: torch.Tensor
+
+
+def explore(target, n_evaluations, settings, seed, progress=False, interrupted=()):
+    """Draws of Markov chains that `n_evaluations` pay for, warm-up included.
+
+    A molecule in internal coordinates is explored by :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`, which
+    also measures the widths that the coordinates are counted in; anything else by Hamiltonian Monte Carlo from
+    :func:`~openmm_diffsampler.mcmc.annealing.annealed_chains`, whose shares of modes then stay as they are until
+    samples of the generator correct them. Particles that are all alike come in random order and orientation.
+
+    Arguments:
+        target: an :class:`~openmm_diffsampler.coordinates.InternalTarget`, whose widths are set here, or a density
+            without molecules.
+        n_evaluations: how many there are.
+        settings: :class:`~openmm_diffsampler.samplers.BoltzmannSettings`.
+        seed: of the chains.
+        progress: show a progress bar.
+        interrupted: something that is no longer empty when exploration has to stop.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+        ValueError: fewer evaluations than the chains need to begin.
+    """
+    counter = target.cartesian if isinstance(target, InternalTarget) else target
+    start = counter.n_evaluations
+    states = (_molecule if isinstance(target, InternalTarget) else _density)(target, settings, seed)
+    drawn, shown = [], 0
+    with sampling_progress(f"exploring {target.name}", n_evaluations, progress, unit="evaluations") as advance:
+        for k, state in enumerate(states):
+            if k % settings.thinning == settings.thinning - 1:
+                drawn.append((state.x.float().cpu(), state.u.cpu()))
+            spent = counter.n_evaluations - start
+            advance(spent - shown)
+            shown = spent
+            if interrupted:
+                raise KeyboardInterrupt("stopped while exploring, before the first step of training")
+            if spent >= n_evaluations:
+                break
+    if not drawn:
+        raise ValueError(
+            f"{shown:,} evaluations went by before the first draw of {target.name}, and n_exploration allows "
+            f"{n_evaluations:,}; give more, or fewer n_chains or n_warmup"
+        )
+    return Explored(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+
+
+def _molecule(target, settings, seed):
+    sampler = InternalDiffusiveGibbs(target.cartesian, target.positions, chirality=target.chirality)
+    target.set_widths(sampler.target.widths)
+    for state in sampler.states(target.positions, n_chains=settings.n_chains, n_warmup=settings.n_warmup, seed=seed):
+        yield type(state)(target.wrap(state.x), state.u, state.score)
+
+
+def _density(target, settings, seed):
+    generator = torch.Generator(target.device).manual_seed(seed)
+    chains = annealed_chains(target, settings.n_chains, settings.scale, generator, n_final=10)
+    sampler = HMC(target, step_size=chains.step_size, n_leapfrog=_N_LEAPFROG)
+    for state in sampler.states(chains.state.x, n_warmup=settings.n_warmup, seed=seed):
+        x = _shuffled(state.x, generator) if target.translation_invariant else state.x
+        yield type(state)(x, state.u, state.score)
+
+
+def _shuffled(x, generator):
+    """Particles that are all alike, in random order, turned and mirrored at random: as likely as before."""
+    n, n_particles, dimensions = x.shape
+    options = {"generator": generator, "dtype": x.dtype, "device": x.device}
+    order = torch.rand(n, n_particles, **options).argsort(1)
+    turn, triangle = torch.linalg.qr(torch.randn(n, dimensions, dimensions, **options))
+    turn = turn * triangle.diagonal(dim1=1, dim2=2).sign()[:, None]
+    return x.gather(1, order[:, :, None].expand_as(x)) @ turn
