@@ -122,6 +122,8 @@ def _without_largest(weights, k):
 def against(reference, wt, angles, n):
     kept = np.isfinite(wt.reduced_potential.numpy())
     angles = np.where(kept[:, None], angles, 0.0)
+    if not (angles[kept][:, 0] > 0).any():
+        return {"P(phi>0)": [0.0, None]}
     positive = wt.expectation(torch.as_tensor(angles[:, 0] > 0).double() * torch.as_tensor(kept))
     energy = wt.expectation(torch.where(torch.as_tensor(kept), wt.reduced_potential, 0.0))
     p, error = reference["p_phi_positive"], reference["p_phi_positive_se"]

@@ -16,13 +16,14 @@ short = "--short" in sys.argv
 
 molecule = ods.load_system("alanine-dipeptide-vacuum")
 target = molecule.target()
+folder = "short" if short else molecule.name
 
 # Markov chains explore; a density in bonds, angles and torsions is fitted to what they find and to its energies; its
 # own samples, corrected by their weights, renew what it learns from. Interrupted, the same script goes on.
 settings = {"n_exploration": 200_000, "n_chains": 64, "batch_size": 256, "width": 16} if short else {}
 generator = ods.BoltzmannGenerator(target, seed=0, **settings)
-generator.fit(30 if short else None, checkpoint="alanine-dipeptide-vacuum-training", progress=not short)
-generator.save("alanine-dipeptide-vacuum-generator")
+generator.fit(30 if short else None, checkpoint=f"{folder}-training", progress=not short)
+generator.save(f"{folder}-generator")
 print(generator.record)
 
 # Independent samples with exact weights, and what they are worth.
@@ -39,8 +40,6 @@ for basin, (population, error) in basin_populations(wt).items():
     print(f"{basin:12} {population:.4f} ± {error:.4f}")
 
 cost = {"training": (generator.record["n_evaluations"], generator.record["seconds"])}
-written = write_results(
-    wt, "alanine-dipeptide-vacuum-samples", name=target.name, cost=cost, forward=diagnostics.as_dict()
-)
+written = write_results(wt, f"{folder}-samples", name=target.name, cost=cost, forward=diagnostics.as_dict())
 for what, path in written.items():
     print(f"{what:24} {path}")

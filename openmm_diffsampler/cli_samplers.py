@@ -22,7 +22,7 @@ def train(
         typer.Option(help="boltzmann (Boltzmann generator), idem (iterated denoising energy matching), or auto."),
     ] = "auto",
     output: Annotated[Path | None, typer.Option(help="Folder of the sampler; by default <system>-<method>.")] = None,
-    preset: Annotated[str, typer.Option(help="default, or paper for the published settings.")] = "default",
+    preset: Annotated[str, typer.Option(help="default, or paper for the published settings of idem.")] = "default",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default those of the preset.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option(help="One setting in place of the preset's, as name=value; repeat for more.")
@@ -46,7 +46,8 @@ def train(
         fail(f"method is {method!r}; supported are auto, {', '.join(METHODS)}")
     try:
         target = load_system(system).target()
-        method = recommended_method(target) if method == "auto" else method
+        if method == "auto":  # published settings are those of iDEM
+            method = "idem" if preset == "paper" else recommended_method(target)
         folder = output or Path(f"{target.name}-{method}")
         checkpoint = folder / "checkpoint"
         finished = (folder / "sampler.json").exists()
@@ -105,9 +106,11 @@ def _settings(pairs):
 def sample(
     sampler: Annotated[str, typer.Argument(help="Folder of a trained sampler, or a system that one comes with.")],
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Independent samples.")] = 10_000,
-    weights: Annotated[str, typer.Option(help="auto, density, path, ode, or none for samples alone.")] = "auto",
+    weights: Annotated[
+        str, typer.Option(help="auto, density, annealed, path, ode, or none for samples alone.")
+    ] = "auto",
     levels: Annotated[
-        int | None, typer.Option(min=2, help="Reverse steps of path weights; more make them more even.")
+        int | None, typer.Option(min=2, help="Steps of path or annealed weights; more make them more even.")
     ] = None,
     compare: Annotated[
         int, typer.Option(min=0, help="Steps of molecular dynamics to compare a molecule with; 0 for none.")
@@ -168,9 +171,16 @@ def sample(
 
 def _dynamics(target, n_steps, seed):
     """Langevin dynamics of a molecule from its start, as a chemist would run without this package."""
-    if not n_steps or target.positions is None:
+    target = target.frames_of
+    if not n_steps or target.positions is None or not target.topology.n_bonds:
         return None
+    from openmm import OpenMMException
+
     from openmm_diffsampler.analysis import short_md
 
     start = target.positions.numpy()
-    return short_md(target.system, target.topology, start, target.temperature, n_evaluations=n_steps, seed=seed)
+    try:
+        return short_md(target.system, target.topology, start, target.temperature, n_evaluations=n_steps, seed=seed)
+    except (ValueError, OpenMMException) as error:  # the samples are worth more than the comparison
+        console.print(f"no comparison with molecular dynamics: {error}", highlight=False, soft_wrap=True)
+        return None

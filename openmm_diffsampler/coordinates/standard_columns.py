@@ -35,9 +35,6 @@ class StandardColumns:
         self.event_shape, self.basis = tuple(event_shape), basis
         self.log_scale = float(scale.log().sum())
 
-    def __len__(self):
-        return len(self.order)
-
     @classmethod
     def of_density(cls, x):
         """Of a density without angles, from configurations (n, *event_shape)."""

@@ -6,6 +6,8 @@ import torch
 
 from openmm_diffsampler.targets.base import Target
 
+from .internal_target import InternalTarget
+
 __all__ = ["WhitenedTarget"]
 
 #: Radians that a torsion which turns is counted in: about the width of its wells, and the same length for all turns.
@@ -118,12 +120,16 @@ class WhitenedTarget(Target):
         return self.internal._score_vjp(self.to_internal(x), v @ self.scale.T) @ self.scale
 
     def state_dict(self):
-        """Origin, scale and the widths of the InternalTarget: all that x depends on."""
-        return {"origin": self.origin, "scale": self.scale, "widths": self.internal.widths}
+        """Origin, scale, and of the InternalTarget widths and what it keeps: all that x and u depend on."""
+        kept = {name: getattr(self.internal, name) for name in ("widths", "positions", "chirality")}
+        return {"origin": self.origin, "scale": self.scale} | kept
 
     def load_state_dict(self, state):
-        """Take what :meth:`state_dict` gave; the InternalTarget gets those widths, too."""
-        self.internal.set_widths(state["widths"])
+        """Take what :meth:`state_dict` gave; the InternalTarget becomes the one that it was."""
+        cartesian = self.internal.cartesian
+        options = {"widths": state["widths"], "chirality": state["chirality"]}
+        self.internal = InternalTarget(cartesian, state["positions"], **options)
+        self.internal.hold_double_bonds()
         self.origin = state["origin"].to(self.device, self.dtype)
         self._set_scale(state["scale"].to(self.device, self.dtype))
 

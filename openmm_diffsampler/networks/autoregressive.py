@@ -11,6 +11,9 @@ _TURN = 2 * math.pi
 _LOG_ROOT_TURN = 0.5 * math.log(_TURN)
 #: Bounds of the log-widths of components on a circle, in radians: narrower than any torsion, wider than a turn.
 _CIRCULAR_LOG_WIDTHS = (-4.0, 1.0)
+#: Bounds of the log-widths of real components, and what perceptrons take any larger number for: one stray sample shall
+#: not lead those after it to infinity.
+_REAL_LOG_WIDTHS, _FARTHEST_SEEN = (-12.0, 3.0), 30.0
 #: Samples that the linear regression is made on, at most.
 _N_REGRESSED = 200_000
 
@@ -97,6 +100,7 @@ class AutoregressiveDensity(torch.nn.Module):
         if k < self.n_circular:
             angle = values[:, None] * self.multiples
             return torch.cat([angle.cos(), angle.sin()], 1)
+        values = values.clamp(-_FARTHEST_SEEN, _FARTHEST_SEEN)
         angle = values[:, None] * self.waves
         return torch.cat([values[:, None], angle.sin(), angle.cos()], 1)
 
@@ -178,6 +182,7 @@ class AutoregressiveDensity(torch.nn.Module):
             inside = inside + 1e-6 * n * torch.eye(len(inside), dtype=inside.dtype, device=x.device)
             solution = torch.linalg.solve(inside, moments[seen, k])
             left = wanted[:, k].square().mean() - (solution @ moments[seen, k]) / n
+            left = left / max(1 - len(inside) / n, 0.1)  # degrees of freedom that the fit has used up
             self.linear[k, seen[:-1]] = solution[:-1].float()
             self.real_bias[k, 0] = solution[-1]
             self.real_bias[k, 1] = 0.5 * left.clamp(min=1e-12).log()
@@ -202,7 +207,12 @@ def _circular_mixture(raw):
 def _real_mixture(raw):
     mean, log_width = raw[..., :1], raw[..., 1:2]
     log_share, offset, log_ratio = raw[..., 2:].unflatten(-1, (3, -1)).unbind(-2)
-    return log_share.log_softmax(-1), mean + log_width.exp() * offset, log_width + log_ratio
+    log_width = log_width.clamp(*_REAL_LOG_WIDTHS)
+    return (
+        log_share.log_softmax(-1),
+        mean + log_width.exp() * offset,
+        (log_width + log_ratio).clamp(*_REAL_LOG_WIDTHS),
+    )
 
 
 def _log_normal(x, log_share, mean, log_width):
@@ -212,9 +222,9 @@ def _log_normal(x, log_share, mean, log_width):
 
 
 def _log_wrapped(x, log_share, mean, log_width):
-    """The same on a circle: three images, of which those left out are 1.5 turns away and more."""
+    """The same on a circle: five images, of which those left out are 2.5 turns away and more."""
     arm = x[..., None] - mean
     arm = arm - _TURN * torch.round(arm / _TURN)
-    images = torch.stack([arm - _TURN, arm, arm + _TURN], -1)
+    images = torch.stack([arm + k * _TURN for k in (-2, -1, 0, 1, 2)], -1)
     images = -0.5 * (images * (-log_width).exp()[..., None]).square()
     return torch.logsumexp(log_share - log_width - _LOG_ROOT_TURN + torch.logsumexp(images, -1), -1)

@@ -35,11 +35,12 @@ def load_pretrained(name):
         >>> load_pretrained("gmm40").method
         'idem'
     """
+    missing = None
     for sampler in METHODS.values():
         try:
             return sampler.pretrained(name)
         except FileNotFoundError as error:
-            missing = error
+            missing = missing or error
     raise missing
 
 

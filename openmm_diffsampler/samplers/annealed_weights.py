@@ -10,7 +10,7 @@ from openmm_diffsampler.targets import Target
 __all__ = ["Bridge", "annealed", "bridge_step_size"]
 
 #: Trajectories that the step size is found with, and their acceptance.
-_N_TRIALS, _ACCEPTANCE = 40, 0.8
+_N_TRIALS, _ACCEPTANCE = 100, 0.8
 
 
 class Bridge(Target):
@@ -60,6 +60,9 @@ def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, gen
         n_leapfrog, step_size: of the Hamiltonian steps, in the units of y.
         generator: torch Generator.
 
+    Raises:
+        ValueError: no levels.
+
     Returns:
         y (n, D), log-weights (n,), reduced potentials (n,).
 
@@ -77,6 +80,8 @@ def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, gen
         >>> bool(even.std() < 0.6 * uneven.std())
         True
     """
+    if n_levels < 1:
+        raise ValueError(f"n_levels is {n_levels}; it must be at least 1")
     u = target.reduced_potential(y)
     log_weights = torch.zeros_like(log_q)
     for k in range(1, n_levels + 1):

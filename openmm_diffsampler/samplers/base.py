@@ -47,8 +47,8 @@ class Sampler(ABC):
         model: the network under training.
         average: its averaged weights, which samples are made with.
         record: how the weights came about: steps, evaluations, seconds.
-        held_out: (m,) log-weights, of the first kind, of equilibrium configurations that training has not seen, or
-            None.
+        held_out: (m,) log-weights, of the first kind, of equilibrium configurations, or None; those of the
+            Boltzmann generator have never been trained on.
         diagnostics: :class:`~openmm_diffsampler.analysis.ForwardDiagnostics` of the last :meth:`sample`, or None.
     """
 
@@ -72,6 +72,11 @@ class Sampler(ABC):
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.held_out = self.diagnostics = None
         self.record = {"n_steps": 0, "n_evaluations": 0, "seconds": 0.0}
+
+    @property
+    def sampled(self):
+        """The density that is learnt: that of the target, in the coordinates of the method."""
+        return self.target
 
     # What a method is.
 
@@ -180,9 +185,9 @@ class Sampler(ABC):
         Arguments:
             n: samples.
             weights: one of the :attr:`weight_kinds` of the method: ``"density"``: exact weights of a density in closed
-                form; ``"path"``: exact weights of random paths; ``"ode"``: those of a probability flow, exact up to the
-                error of the solver. ``"auto"`` is the first that the method has. None: samples alone, all weights
-                equal.
+                form; ``"annealed"``: the same, of samples that are led to the target first; ``"path"``: exact weights
+                of random paths; ``"ode"``: those of a probability flow, exact up to the error of the solver.
+                ``"auto"`` is the first that the method has. None: samples alone, all weights equal.
             seed: of the random numbers.
             batch_size: samples at a time.
             progress: show a progress bar.
@@ -240,7 +245,7 @@ class Sampler(ABC):
 
     def _compared(self, log_weights):
         """The weights of samples against those of held-out configurations, where there are any."""
-        if self.held_out is None or len(log_weights) < _FEWEST_COMPARED:
+        if self.held_out is None or len(log_weights) < _FEWEST_COMPARED or len(self.held_out) < 2:
             return None
         return forward_diagnostics(log_weights, self.held_out)
 

@@ -21,10 +21,14 @@ __all__ = ["BoltzmannGenerator"]
 _CHUNK = 8192
 #: Log-weights lower than log Z by more than this are those of clashes.
 _CLASH = 10.0
+#: Largest noise on configurations of the buffer, in thermal widths.
+_LARGEST_NOISE = 0.5
 #: How much of the running log Z a new estimate leaves.
 _MEMORY = 0.9
 #: Levels and leapfrog steps of annealed weights, where the step size starts, and the samples that it is found with.
 _N_LEVELS, _N_LEAPFROG, _STEP_SIZE, _N_TRIED = 4, 2, 0.3, 256
+#: Explored configurations that training needs.
+_FEWEST = 100
 #: Held-out configurations that training is watched by.
 _N_WATCHED = 1024
 
@@ -40,9 +44,10 @@ class BoltzmannGenerator(Sampler):
 
        .. math:: L = \mathrm{E}\left[(u(x) + \log q(x) + \log Z)^2\right],
 
-       over configurations of the buffer and samples of q, which tell of what q should not make. Near its minimum, which
-       is zero at q = p, the gradient of L has no noise: every configuration brings its exact energy, so that far fewer
-       of them are needed than likelihood alone would need. log Z is estimated by the weights of samples of q.
+       over configurations of the buffer, noised copies of them, and samples of q, which tell what q should not make.
+       Near its minimum, which is zero at q = p, the gradient of L has no noise: every configuration brings its exact
+       energy, so that far fewer of them are needed than likelihood alone would need. log Z is estimated by the weights
+       of samples of q.
     3. *Feed back.* Samples of q are let into the buffer by an independence Metropolis step with their weights, one
        evaluation each. The buffer stays in equilibrium, is renewed as training goes on, and jumps between modes as the
        generator does.
@@ -96,6 +101,10 @@ class BoltzmannGenerator(Sampler):
         self.columns, self.step_size = None, None
         super().__init__(target, preset, seed=seed, **settings)
 
+    @property
+    def sampled(self):
+        return self.internal
+
     def _settings(self, preset, changes):
         return boltzmann_settings(self.target, preset, changes)
 
@@ -124,6 +133,8 @@ class BoltzmannGenerator(Sampler):
         self.columns = StandardColumns(**state | {k: run.agree(state[k]) for k in ("centre", "scale", "period")})
         c, u = self.columns.to_columns(found.x), found.u - self.columns.log_scale
         order = torch.randperm(len(c), generator=run.generator)
+        if len(c) < _FEWEST:
+            raise ValueError(f"{len(c)} configurations were explored, too few to train on; give more n_exploration")
         n_held = min(self.settings.n_held_out, len(c) // 10)
         self.held_c, self.held_u = c[order[:n_held]], u[order[:n_held]]
         self.c, self.u = c[order[n_held:]], u[order[n_held:]]
@@ -140,21 +151,34 @@ class BoltzmannGenerator(Sampler):
         rows = torch.randint(len(self.c), (n,), generator=run.generator)
         share = self._variance_share(run.step / run.n_steps)
         c, u = self.c[rows], self.u[rows]
-        n_own = int(n * options.own_share) if share == 1 and len(self.own_c) else 0
-        if n_own:  # as many of the buffer fewer
-            own = torch.randint(len(self.own_c), (n_own,), generator=run.generator)
-            c[:n_own], u[:n_own] = self.own_c[own], self.own_u[own]
+        others = 0  # rows that are not of the buffer
+        if share == 1 and len(self.own_c):
+            others = int(n * options.own_share)
+            own = torch.randint(len(self.own_c), (others,), generator=run.generator)
+            c[:others], u[:others] = self.own_c[own], self.own_u[own]
+        if share == 1 and isinstance(self.internal, InternalTarget):
+            noised = slice(others, others + int(n * options.noised_share))
+            c[noised], u[noised] = self._noised(c[noised], u[noised], run.generator)
+            others = noised.stop
         log_q = run.model(c).double()
-        likelihood = -log_q[n_own:].mean()
         log_weights = -u - log_q
-        anchor = log_weights[n_own:].detach().mean() if self.log_z is None else self.log_z
-        away = log_weights - anchor
-        variance = 2 * functional.huber_loss(away, torch.zeros_like(away), delta=options.outlier)
+        of_buffer = log_weights[others:].detach()
+        away = log_weights - (of_buffer.mean() if self.log_z is None else self.log_z)
+        squares = 2 * functional.huber_loss(away, torch.zeros_like(away), delta=options.outlier)
         metrics = {
-            "negative log-likelihood": float(likelihood.detach()),
-            "variance of log-weights": float(log_weights[n_own:].detach().var()),
+            "negative log-likelihood": -float(log_q[others:].detach().mean()),
+            "variance of log-weights": float(of_buffer.var()),
         }
-        return (1 - share) * likelihood + share * variance, metrics
+        return squares if share == 1 else share * squares - (1 - share) * log_q.mean(), metrics
+
+    def _noised(self, c, u, generator):
+        """Configurations somewhat off those of the buffer, by up to a few tenths of thermal widths; their energies."""
+        y, _ = self.columns.from_columns(c)
+        s = _LARGEST_NOISE * torch.rand(len(c), 1, generator=generator, dtype=y.dtype)
+        y = y + s * self.internal.normal(len(y), generator)
+        # A clash counts as so much higher than where it came from: every row has a finite place to go to.
+        u_noised = self.internal.reduced_potential(y) - self.columns.log_scale
+        return self.columns.to_columns(y), torch.minimum(u_noised, u + 2 * _CLASH)
 
     def _variance_share(self, progress):
         begin, end = self.settings.likelihood_until, self.settings.variance_from
@@ -163,13 +187,16 @@ class BoltzmannGenerator(Sampler):
     def _after_step(self, run):
         if run.step % self.settings.refresh_every:
             return {}
-        c, log_q, log_weights, u = self._weighted_columns(run.share(self.settings.n_refresh), run.generator)
-        log_z = float(log_weights.logsumexp(0)) - math.log(len(c))
-        self.log_z = log_z if self.log_z is None else _MEMORY * self.log_z + (1 - _MEMORY) * log_z
+        c, log_q = self.average.sample(run.share(self.settings.n_refresh), run.generator)
+        y, inside = self.columns.from_columns(c)
+        u = torch.where(inside, self.internal.reduced_potential(y) - self.columns.log_scale, torch.inf)
+        log_weights = -u - log_q
+        self._estimate_log_z(log_weights, run)
         kept = self.settings.n_own
         # A clash, whose weight is zero or so, is to become e^{−10} times as likely, not impossible.
-        cut = torch.minimum(u, _CLASH - self.log_z - log_q)
-        self.own_c, self.own_u = torch.cat([self.own_c, c])[-kept:], torch.cat([self.own_u, cut])[-kept:]
+        if self.log_z is not None:
+            cut = torch.minimum(u, _CLASH - self.log_z - log_q)
+            self.own_c, self.own_u = torch.cat([self.own_c, c])[-kept:], torch.cat([self.own_u, cut])[-kept:]
         rows = torch.randperm(len(self.c), generator=run.generator)[: len(c)]
         c, proposed, u = c[: len(rows)], log_weights[: len(rows)], u[: len(rows)]
         present = -self.u[rows] - self._log_q(self.c[rows])
@@ -181,6 +208,14 @@ class BoltzmannGenerator(Sampler):
             "swaps": float(accepted.double().mean()),
             "held-out variance": float((-self.held_u[held] - self._log_q(self.held_c[held])).var()),
         }
+
+    def _estimate_log_z(self, log_weights, run):
+        """The running log Z; before the squares set in, q changes too fast for a memory."""
+        latest = run.agree(log_weights.logsumexp(0) - math.log(len(log_weights)))
+        if not latest.isfinite():
+            return
+        forget = self.log_z is None or self._variance_share(run.step / run.n_steps) < 1
+        self.log_z = float(latest) if forget else _MEMORY * self.log_z + (1 - _MEMORY) * float(latest)
 
     def _finish(self, run):
         self.held_out = -self.held_u - self._log_q(self.held_c)
@@ -204,13 +239,6 @@ class BoltzmannGenerator(Sampler):
         c, log_q = self.average.sample(n, generator)
         y, inside = self.columns.from_columns(c)
         return y, log_q - self.columns.log_scale, inside
-
-    def _weighted_columns(self, n, generator):
-        """Samples of the averaged weights: columns, their log-densities, log-weights and reduced potentials."""
-        c, log_q = self.average.sample(n, generator)
-        y, inside = self.columns.from_columns(c)
-        u = self.internal.reduced_potential(y) - self.columns.log_scale
-        return c, log_q, torch.where(inside, -u - log_q, -torch.inf), u
 
     def _training_state(self):
         return {
@@ -257,7 +285,9 @@ class BoltzmannGenerator(Sampler):
     def _draw(self, n, weights, generator, given):
         known = {"n_levels", "n_leapfrog"} if weights == "annealed" else set()
         if set(given) - known:
-            raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
+            raise TypeError(
+                f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {sorted(known)}"
+            )
         if self.columns is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         y, log_q, inside = self._samples(n, generator)
@@ -275,7 +305,7 @@ class BoltzmannGenerator(Sampler):
         if not isinstance(self.internal, InternalTarget):
             return SolverSamples(self.internal.project(y), log_weights, u)
         x = self.internal.to_cartesian(y)
-        u = torch.where(u.isfinite(), u + self.internal.log_volume(y), torch.inf)
+        u = torch.where(log_weights > -torch.inf, u + self.internal.log_volume(y), torch.inf)
         # The target has no preferred orientation, and neither have its samples.
         return SolverSamples(x @ random_rotations(n, generator, x), log_weights, u)
 
@@ -288,7 +318,13 @@ def _standard_columns(target, x):
 
 def _in_coordinates(target):
     """What the density is over: the internal coordinates of a molecule, or the target itself."""
-    if isinstance(target, InternalTarget) or target.topology is None:
+    if target.device.type != "cpu":
+        raise ValueError(f"{target.name} is on {target.device}; the Boltzmann generator explores and trains on the CPU")
+    if isinstance(target, InternalTarget):
+        if not target.held:
+            target.hold_double_bonds()
+        return target
+    if target.topology is None:
         return target
     if not target.topology.n_bonds:
         if len({atom.element for atom in target.topology.atoms}) > 1:

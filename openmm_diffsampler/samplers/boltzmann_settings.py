@@ -1,6 +1,8 @@
 """Settings of the Boltzmann generator, for the targets that have them and for any other."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+
+from .settings import from_preset, require_in_range
 
 __all__ = ["BoltzmannSettings", "boltzmann_settings"]
 
@@ -21,18 +23,19 @@ class BoltzmannSettings:
         n_exploration: evaluations that exploration by Markov chains may take.
         n_chains, n_warmup, thinning: of the chains: how many, sweeps before the first draw, sweeps from draw to draw.
         scale: S of the wide Gaussian that anything but molecules is explored from, in the units of x.
-        n_held_out: configurations that training never sees, at most a tenth of all; see
-            :meth:`~openmm_diffsampler.samplers.BoltzmannGenerator.forward_diagnostics`.
+        n_held_out: configurations that training never sees, at most a tenth of all; their weights
+            are compared with those of samples.
         likelihood_until, variance_from: shares of the steps between which the loss turns from the likelihood to the
             squares of the log-weights.
-        own_share: share of the batch that is samples of the generator itself, once it is the squares; and
-        n_own: how many of its last samples these are drawn from.
+        own_share, noised_share: shares of the batch, once it is the squares, that are samples of the generator itself
+            and (of molecules) noised copies of configurations, one evaluation each. Any density will do for squares.
+        n_own: how many of its last samples the generator's own ones are drawn from.
         outlier: log-weights further than this from their mean count by their distance, not its square.
         refresh_every: steps after which samples of the generator go into the buffer.
         n_refresh: how many.
     """
 
-    n_steps: int = 12_000
+    n_steps: int = 8_000
     batch_size: int = 2048
     learning_rate: float = 2e-3
     decay: bool = True
@@ -44,7 +47,7 @@ class BoltzmannSettings:
     n_circular_components: int = 16
     n_waves: int = 4
     n_real_waves: int = 0
-    n_exploration: int = 2_500_000
+    n_exploration: int = 5_000_000
     n_chains: int = 256
     n_warmup: int = 100
     thinning: int = 2
@@ -53,27 +56,34 @@ class BoltzmannSettings:
     likelihood_until: float = 0.01
     variance_from: float = 0.05
     own_share: float = 0.25
+    noised_share: float = 0.5
     n_own: int = 16_384
     outlier: float = 2.0
     refresh_every: int = 20
     n_refresh: int = 4096
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
-                raise TypeError(f"{field.name} is {value!r}; it must be an integer")
-            least = 0 if field.name in _MAY_BE_ZERO else 1 if field.type is int else None
-            if not (value > 0 if least is None else value >= least):
-                bound = "positive" if least is None else f"at least {least}"
-                raise ValueError(f"{field.name} is {value}; it must be {bound}")
+        require_in_range(self, _MAY_BE_ZERO)
+        if self.own_share + self.noised_share >= 1:
+            raise ValueError(
+                f"own_share and noised_share are {self.own_share} and {self.noised_share}; they must leave some rows"
+            )
         if not self.likelihood_until <= self.variance_from:
             raise ValueError(
                 f"likelihood_until is {self.likelihood_until} and variance_from {self.variance_from}; they must rise"
             )
 
 
-_MAY_BE_ZERO = ("ema_decay", "own_share", "n_real_waves", "n_warmup", "likelihood_until", "variance_from", "n_waves")
+_MAY_BE_ZERO = (
+    "ema_decay",
+    "own_share",
+    "noised_share",
+    "n_real_waves",
+    "n_warmup",
+    "likelihood_until",
+    "variance_from",
+    "n_waves",
+)
 
 _PRESETS = {
     "default": {
@@ -99,13 +109,4 @@ def boltzmann_settings(target, preset="default", changes=None):
         >>> boltzmann_settings(gmm40(), changes={"n_steps": 100}).n_steps
         100
     """
-    if preset not in _PRESETS:
-        raise ValueError(f"preset is {preset!r}; supported are {', '.join(map(repr, _PRESETS))}")
-    presets, changes = _PRESETS[preset], changes or {}
-    known = {field.name for field in fields(BoltzmannSettings)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise TypeError(
-            f"the Boltzmann generator has no setting {', '.join(map(repr, unknown))}; it has {', '.join(sorted(known))}"
-        )
-    return replace(presets.get(target.name, presets[None]), **changes)
+    return from_preset(_PRESETS, preset, target.name, changes, "the Boltzmann generator")

@@ -12,6 +12,8 @@ from .progress import sampling_progress
 
 __all__ = ["Explored", "explore"]
 
+#: Noise of a level, in thermal widths, for molecules in which nothing turns.
+_NOISE = 0.5
 #: Leapfrog steps of a trajectory on densities without particles.
 _N_LEAPFROG = 10
 
@@ -42,16 +44,16 @@ def explore(target, n_evaluations, settings, seed, progress=False, interrupted=(
 
     Raises:
         KeyboardInterrupt: it was interrupted.
-        ValueError: fewer evaluations than the chains need to begin.
+        ValueError: fewer evaluations than the chains need to begin, particles without bonds that are not alike.
     """
     counter = target.cartesian if isinstance(target, InternalTarget) else target
     start = counter.n_evaluations
     states = (_molecule if isinstance(target, InternalTarget) else _density)(target, settings, seed)
     drawn, shown = [], 0
     with sampling_progress(f"exploring {target.name}", n_evaluations, progress, unit="evaluations") as advance:
-        for k, state in enumerate(states):
+        for k, (x, u) in enumerate(states):
             if k % settings.thinning == settings.thinning - 1:
-                drawn.append((state.x.float().cpu(), state.u.cpu()))
+                drawn.append((x.float().cpu(), u.cpu()))
             spent = counter.n_evaluations - start
             advance(spent - shown)
             shown = spent
@@ -68,19 +70,29 @@ def explore(target, n_evaluations, settings, seed, progress=False, interrupted=(
 
 
 def _molecule(target, settings, seed):
-    sampler = InternalDiffusiveGibbs(target.cartesian, target.positions, chirality=target.chirality)
+    everything = () if target.turning else (_NOISE,)  # where no torsion turns, noise on all coordinates at once
+    sampler = InternalDiffusiveGibbs(
+        target.cartesian, target.positions, chirality=target.chirality, noise_scales=everything
+    )
     target.set_widths(sampler.target.widths)
     for state in sampler.states(target.positions, n_chains=settings.n_chains, n_warmup=settings.n_warmup, seed=seed):
-        yield type(state)(target.wrap(state.x), state.u, state.score)
+        yield target.wrap(state.x), state.u
 
 
 def _density(target, settings, seed):
     generator = torch.Generator(target.device).manual_seed(seed)
     chains = annealed_chains(target, settings.n_chains, settings.scale, generator, n_final=10)
     sampler = HMC(target, step_size=chains.step_size, n_leapfrog=_N_LEAPFROG)
+    if target.translation_invariant:
+        _require_alike(target, chains.state, generator)
     for state in sampler.states(chains.state.x, n_warmup=settings.n_warmup, seed=seed):
-        x = _shuffled(state.x, generator) if target.translation_invariant else state.x
-        yield type(state)(x, state.u, state.score)
+        yield (_shuffled(state.x, generator) if target.translation_invariant else state.x), state.u
+
+
+def _require_alike(target, state, generator):
+    shuffled = target.reduced_potential(_shuffled(state.x, generator))
+    if not torch.allclose(shuffled, state.u, rtol=1e-4, atol=1e-4):
+        raise ValueError(f"the particles of {target.name} have no bonds and are not alike; give a topology with bonds")
 
 
 def _shuffled(x, generator):

@@ -1,6 +1,8 @@
 """Settings of iDEM: those of the paper and ours, for the targets that have them and for any other."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+
+from .settings import from_preset, require_in_range
 
 __all__ = ["IDEMSettings", "idem_settings"]
 
@@ -93,16 +95,7 @@ class IDEMSettings:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; supported are {', '.join(map(repr, known))}")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name in _MAY_BE_ZERO else 1 if field.type is int else None
-            if isinstance(value, bool | str) or value is None:
-                continue
-            if field.type is int and not isinstance(value, int):
-                raise TypeError(f"{field.name} is {value!r}; it must be an integer")
-            if not (value > 0 if least is None else value >= least):
-                bound = "positive" if least is None else f"at least {least}"
-                raise ValueError(f"{field.name} is {value}; it must be {bound}")
+        require_in_range(self, _MAY_BE_ZERO)
         if self.estimator == "equilibrium" and self.initial == "model":
             raise ValueError(
                 "estimator 'equilibrium' needs initial 'annealed' or 'explored': a buffer that is in equilibrium"
@@ -197,12 +190,5 @@ def idem_settings(target, preset="default", changes=None):
         >>> idem_settings(LennardJones(13), "paper", {"n_draws": 500}).n_draws
         500
     """
-    if preset not in _PRESETS:
-        raise ValueError(f"preset is {preset!r}; supported are {', '.join(map(repr, _PRESETS))}")
-    presets, changes = _PRESETS[preset], changes or {}
-    known = {field.name for field in fields(IDEMSettings)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise TypeError(f"iDEM has no setting {', '.join(map(repr, unknown))}; it has {', '.join(sorted(known))}")
     name = target.name if target.periods is None else _MOLECULE
-    return replace(presets.get(name, presets[None]), **changes)
+    return from_preset(_PRESETS, preset, name, changes, "iDEM")

@@ -22,7 +22,7 @@ class RunCheckpoints:
         run = {
             "method": sampler.method,
             "settings": dataclasses.asdict(sampler.settings),
-            "target": sampler.target.identity(),
+            "target": sampler.sampled.identity(),
             "seed": sampler.seed,
             "steps": training.n_steps,
             "processes": training.n_processes,

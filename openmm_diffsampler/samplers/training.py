@@ -19,6 +19,8 @@ __all__ = ["Training", "TrainingDivergedError"]
 _WARMUP = 200
 #: A stretch of steps whose mean loss is that many times the lowest one so far has diverged.
 _EXPLOSION = 1e3
+#: Lowest losses closer to zero than this count as this.
+_SMALL = 1e-2
 
 
 class TrainingDivergedError(RuntimeError):
@@ -159,7 +161,7 @@ class Training:
         problem = None
         if not math.isfinite(loss):
             problem = "the loss or its gradient is not finite"
-        elif loss > _EXPLOSION * self._best:
+        elif loss - self._best > _EXPLOSION * max(abs(self._best), _SMALL):  # a log-likelihood may be negative
             problem = f"the loss is {loss:.3g}, after it had been {self._best:.3g}"
         self._best = min(self._best, loss)
         if problem is None:
@@ -168,7 +170,7 @@ class Training:
         kept = f"the last good checkpoint is step {good} in {store.folder}" if good else "there is no checkpoint"
         raise TrainingDivergedError(
             f"training diverged at step {self.step}: {problem}; {kept}. {self.sampler.diagnosis()} A learning_rate "
-            f"below {self.sampler.settings.learning_rate:g}, a lower gradient_clip or a score_clip may help"
+            f"below {self.sampler.settings.learning_rate:g}, or a lower gradient_clip may help"
         )
 
     def state(self):

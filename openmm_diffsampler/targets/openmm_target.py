@@ -7,6 +7,7 @@ import os
 import numpy as np
 import openmm
 import torch
+from openmm import unit
 
 from .backends.kernel import KernelBackend, KernelTooLargeError
 from .backends.openmm_backend import OpenMMBackend, fastest_platform
@@ -113,7 +114,8 @@ class OpenMMTarget(Target):
     def identity(self):
         """As for every target, with the temperature, the backend and a hash of the System."""
         digest = hashlib.sha256(openmm.XmlSerializer.serialize(self.system).encode()).hexdigest()[:16]
-        own = {"system": digest, "temperature": str(self.temperature), "backend": self.backend}
+        kelvin = repr(float(self.temperature.value_in_unit(unit.kelvin))).removesuffix(".0")
+        own = {"system": digest, "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
 
     def _choose(self, backend, nearby):

@@ -8,9 +8,11 @@ import time
 
 import pytest
 import torch
+from openmm import unit
 
-from openmm_diffsampler import WeightedTrajectory
+from openmm_diffsampler import WeightedTrajectory, save_system
 from openmm_diffsampler.running import prepare_folder
+from tests.mcmc.torsion_chain import TorsionChain
 
 SHORT = ["--chains", "8", "--draws", "40", "--warmup", "10", "--thinning", "1", "--no-progress"]
 
@@ -108,6 +110,28 @@ def test_train_and_sample(tmp_path):
     assert len(wt) == 20 and wt.kind == "importance" and wt.trajectory.n_atoms == 13
     refused = command("sample", "lj13-idem", "--no-progress", cwd=tmp_path)
     assert refused.returncode == 1 and "--overwrite" in refused.stderr
+
+
+def test_train_and_sample_a_molecule_of_ones_own(tmp_path):
+    chain = TorsionChain(biases=(0.5, 0.2), height=4.0)
+    target = chain.target
+    folder = tmp_path / "elsewhere" / "chain"
+    start = chain.start.numpy() * unit.nanometer
+    save_system(folder, target.system, target.topology.to_openmm(), start, target.temperature)
+    few = ["n_exploration=60000", "n_chains=32", "n_warmup=20", "batch_size=64", "width=8"]
+    settings = [word for setting in few for word in ("--setting", setting)]
+    trained = command("train", str(folder), "--steps", "20", "--no-progress", *settings, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads((tmp_path / "chain-boltzmann" / "sampler.json").read_text())["method"] == "boltzmann"
+    words = ["-n", "1500", "--compare", "3000", "--no-progress"]
+    sampled = command("sample", "chain-boltzmann", *words, cwd=tmp_path)
+    assert sampled.returncode == 0, sampled.stderr
+    assert "log Z" in sampled.stdout and "1,500 samples in" in sampled.stdout
+    results = tmp_path / "chain-samples"
+    assert {"trajectory.colvar", "weights.png", "report.html"} <= {path.name for path in results.iterdir()}
+    report = (results / "report.html").read_text()
+    assert "molecular dynamics" in report and "EUBO" in report
+    assert len(WeightedTrajectory.load(results / "trajectory.dcd")) == 1500
 
 
 def test_train_interrupted_and_run_again(tmp_path):

@@ -15,8 +15,7 @@ from openmm_diffsampler import (
 )
 from openmm_diffsampler.samplers import MissedModeWarning, load_sampler, recommended_method
 from openmm_diffsampler.samplers.training import Training
-
-from ..mcmc.torsion_chain import TorsionChain
+from tests.mcmc.torsion_chain import TorsionChain
 
 SMALL = {"n_exploration": 1_500_000, "n_chains": 1000, "batch_size": 512, "width": 24, "n_warmup": 2}
 
