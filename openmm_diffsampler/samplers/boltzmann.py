@@ -23,6 +23,8 @@ _CHUNK = 8192
 _CLASH = 10.0
 #: Largest noise on configurations of the buffer, in thermal widths.
 _LARGEST_NOISE = 0.5
+#: Bins of a turn that tell how rare a torsion is.
+_N_BINS = 36
 #: How much of the running log Z a new estimate leaves.
 _MEMORY = 0.9
 #: Levels and leapfrog steps of annealed weights, where the step size starts, and the samples that it is found with.
@@ -99,6 +101,7 @@ class BoltzmannGenerator(Sampler):
         self.internal = _in_coordinates(target)
         target = target.cartesian if isinstance(target, InternalTarget) else target
         self.columns, self.step_size = None, None
+        self._seldom = None  # running sums of how rare the rows of the buffer are, where they are known
         super().__init__(target, preset, seed=seed, **settings)
 
     @property
@@ -148,8 +151,8 @@ class BoltzmannGenerator(Sampler):
     def _loss(self, run):
         options = self.settings
         n = run.share(options.batch_size)
-        rows = torch.randint(len(self.c), (n,), generator=run.generator)
         share = self._variance_share(run.step / run.n_steps)
+        rows = self._rows(n, run.generator, rare=share == 1)
         c, u = self.c[rows], self.u[rows]
         others = 0  # rows that are not of the buffer
         if share == 1 and len(self.own_c):
@@ -170,6 +173,29 @@ class BoltzmannGenerator(Sampler):
             "variance of log-weights": float(of_buffer.var()),
         }
         return squares if share == 1 else share * squares - (1 - share) * log_q.mean(), metrics
+
+    def _rows(self, n, generator, rare):
+        """Rows of the buffer: at random, but every other one, where `rare`, as often as its torsions are seldom.
+
+        In proportion to p^{−1/2}, p being the share of the bin of its rarest torsion: squares may be summed over any
+        density, and a state of little weight needs log q to be right just as much.
+        """
+        rows = torch.randint(len(self.c), (n,), generator=generator)
+        if rare and self.columns.n_circular:
+            if self._seldom is None:
+                self._seldom = self._rarity().cumsum(0)
+            spot = torch.rand(n // 2, generator=generator, dtype=torch.float64) * self._seldom[-1]
+            rows[: 2 * (n // 2) : 2] = torch.searchsorted(self._seldom, spot).clamp(max=len(self.c) - 1)
+        return rows
+
+    def _rarity(self):
+        """p^{−1/2} of the rarest torsion of each configuration of the buffer."""
+        rarest = torch.zeros(len(self.c), dtype=torch.float64)
+        for angles in self.c[:, : self.columns.n_circular].unbind(1):
+            bins = ((angles / (2 * math.pi) + 0.5) * _N_BINS).long().clamp(0, _N_BINS - 1)
+            share = torch.bincount(bins, minlength=_N_BINS).double() / len(bins)
+            rarest = torch.maximum(rarest, share[bins].rsqrt())
+        return rarest
 
     def _noised(self, c, u, generator):
         """Configurations somewhat off those of the buffer, by up to a few tenths of thermal widths; their energies."""
@@ -202,6 +228,7 @@ class BoltzmannGenerator(Sampler):
         present = -self.u[rows] - self._log_q(self.c[rows])
         accepted, _ = metropolis(proposed - present, run.generator)
         self.c[rows[accepted]], self.u[rows[accepted]] = c[accepted], u[accepted]
+        self._seldom = None
         held = torch.randint(len(self.held_c), (_N_WATCHED,), generator=run.generator)
         return {
             "ESS": float(1 / log_weights.softmax(0).square().sum()) / len(log_weights),

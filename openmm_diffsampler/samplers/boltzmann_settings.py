@@ -89,10 +89,16 @@ _PRESETS = {
     "default": {
         None: BoltzmannSettings(),
         "gmm40": BoltzmannSettings(
-            n_steps=4000, n_components=48, n_real_waves=4, n_exploration=10_000_000, n_chains=100_000, scale=50.0
+            n_steps=3000,
+            n_components=48,
+            n_real_waves=4,
+            n_exploration=10_000_000,
+            n_chains=4000,
+            n_warmup=5,
+            scale=50.0,
         ),
-        "dw4": BoltzmannSettings(n_steps=6000, n_components=16, n_real_waves=2, n_chains=20_000, scale=4.0),
-        "mw32": BoltzmannSettings(n_steps=4000, n_chains=100_000, scale=3.0),
+        "dw4": BoltzmannSettings(n_steps=3000, n_components=16, n_real_waves=2, n_chains=4000, n_warmup=20, scale=4.0),
+        "mw32": BoltzmannSettings(n_steps=3000, n_exploration=10_000_000, n_chains=4000, n_warmup=20, scale=3.0),
     },
 }
 

@@ -169,6 +169,19 @@ def test_feeding_back_keeps_the_buffer_in_equilibrium():
     assert 0.05 < sum(swaps) / 40 < 0.95
 
 
+def test_rows_with_rare_torsions_come_more_often(peptide):
+    """Every other row, in proportion to p^{−1/2} of the bin of its rarest torsion; z of 4."""
+    weights = peptide._rarity()
+    expected = weights / weights.sum()
+    rows = peptide._rows(200_000, torch.Generator().manual_seed(0), rare=True)
+    rarest = weights.argsort(descending=True)[: len(weights) // 50]
+    p = float(expected[rarest].sum())
+    share = float(torch.isin(rows[::2], rarest).double().mean())
+    assert p > 0.04 and abs(share - p) < 4 * (p * (1 - p) / 100_000) ** 0.5
+    share = float(torch.isin(rows[1::2], rarest).double().mean())
+    assert abs(share - 0.02) < 4 * (0.02 / 100_000) ** 0.5 + 1e-4
+
+
 def test_refusals():
     with pytest.raises(TypeError, match="no setting 'widht'"):
         BoltzmannGenerator(mixture(), widht=3)
