@@ -133,7 +133,7 @@ def sample(
         if (folder / "diagnostics.json").exists() and not overwrite:
             raise FileExistsError(f"{folder} holds finished results; choose another --output, or pass --overwrite")
         options = {} if levels is None else {"n_levels": levels}
-        kind = None if weights == "none" else weights
+        kind = {"none": None, "auto": loaded.weight_kinds[0]}.get(weights, weights)
         start, evaluations = time.perf_counter(), loaded.target.n_evaluations
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MissedModeWarning)  # shown below, and in the report

@@ -47,7 +47,7 @@ def partition_in_words(numbers):
 
     Example:
         >>> partition_in_words({"log Z": 12.3456, "log Z standard error": 0.0123})
-        {'log Z': '12.346 ± 0.012'}
+        {'log Z': '12.3456 ± 0.0123'}
     """
     lines = {}
     for label, key, error, of in (
@@ -60,5 +60,5 @@ def partition_in_words(numbers):
         ),
     ):
         if key in numbers:
-            lines[label] = f"{numbers[key]:.3f} ± {numbers.get(error, float('nan')):.3f}{of}"
+            lines[label] = f"{numbers[key]:.4f} ± {numbers.get(error, float('nan')):.4f}{of}"
     return lines

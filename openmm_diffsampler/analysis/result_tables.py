@@ -107,7 +107,8 @@ def _conformers(rows):
 
 def _pairs(numbers):
     """Rows of a dict; the warning is shown at the top of the report instead."""
-    return ["quantity", "value"], [[name, _cell(value)] for name, value in numbers.items() if name != "warning"]
+    shown = {name: f"{value:.6g}" if isinstance(value, float) else _cell(value) for name, value in numbers.items()}
+    return ["quantity", "value"], [[name, text] for name, text in shown.items() if name != "warning"]
 
 
 def _cost(rows):

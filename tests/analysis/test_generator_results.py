@@ -153,7 +153,7 @@ def test_results_of_a_generator(weighted_dipeptide, md, tmp_path):
     report = written["report"].read_text()
     assert report.index("<strong>Warning:</strong> a mode is missing") < report.index("<th>result</th>")
     for text in (
-        f"<th>log Z</th><td>{weighted_dipeptide.log_Z:.3f} ±",
+        f"<th>log Z</th><td>{weighted_dipeptide.log_Z:.4f} ±",
         "absolute free energy −kT log Z",
         "2,000,000",
         "<td>EUBO − ELBO</td><td>0.25</td>",
