@@ -26,6 +26,8 @@ sampler = IDEM(target, width=16, s_min=0.05, s_max=8.0, **settings)
 sampler.fit(n_steps, checkpoint=f"{folder}/checkpoint", checkpoint_every=20, metrics=folder, metrics_every=7)
 if sampler.is_first_process:
     sampler.save(f"{folder}/sampler")
+if torch.distributed.is_initialized():  # or its threads may outlive the process
+    torch.distributed.destroy_process_group()
 """
 
 
