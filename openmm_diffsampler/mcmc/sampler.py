@@ -125,8 +125,7 @@ class BatchedSampler:
         self._finish_warmup()
         while True:
             state = self._sweep(state, generator)
-            n = len(state) // self.n_rungs
-            yield ChainState(state.x[:n], state.u[:n], state.score[:n])
+            yield state.rows(slice(len(state) // self.n_rungs))
 
     @property
     def _frames_of(self):

@@ -331,8 +331,7 @@ class BoltzmannGenerator(Sampler):
         )
         if not isinstance(self.internal, InternalTarget):
             return SolverSamples(self.internal.project(y), log_weights, u)
-        x = self.internal.to_cartesian(y)
-        u = torch.where(log_weights > -torch.inf, u + self.internal.log_volume(y), torch.inf)
+        x, u = self.internal.frames(y, torch.where(log_weights > -torch.inf, u, torch.inf))
         # The target has no preferred orientation, and neither have its samples.
         return SolverSamples(x @ random_rotations(n, generator, x), log_weights, u)
 
