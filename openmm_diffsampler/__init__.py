@@ -27,6 +27,7 @@ _HOMES = {
     "MALA": "mcmc",
     "ParallelTempering": "mcmc",
     "BoltzmannGenerator": "samplers",
+    "DiKL": "samplers",
     "IDEM": "samplers",
     "load_pretrained": "samplers",
     "WeightedTrajectory": "analysis",

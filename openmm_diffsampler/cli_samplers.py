@@ -19,10 +19,12 @@ def train(
     system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
     method: Annotated[
         str,
-        typer.Option(help="boltzmann (Boltzmann generator), idem (iterated denoising energy matching), or auto."),
+        typer.Option(help="boltzmann (exact density), idem (diffusion sampler), dikl (one-step generator), or auto."),
     ] = "auto",
     output: Annotated[Path | None, typer.Option(help="Folder of the sampler; by default <system>-<method>.")] = None,
-    preset: Annotated[str, typer.Option(help="default, or paper for the published settings of idem.")] = "default",
+    preset: Annotated[
+        str, typer.Option(help="default, or paper for the published settings of idem and dikl.")
+    ] = "default",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default those of the preset.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option(help="One setting in place of the preset's, as name=value; repeat for more.")
@@ -107,11 +109,14 @@ def sample(
     sampler: Annotated[str, typer.Argument(help="Folder of a trained sampler, or a system that one comes with.")],
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Independent samples.")] = 10_000,
     weights: Annotated[
-        str, typer.Option(help="auto, density, annealed, path, ode, or none for samples alone.")
+        str, typer.Option(help="auto, density, annealed, encoder, path, ode, or none for samples alone.")
     ] = "auto",
     levels: Annotated[
         int | None, typer.Option(min=2, help="Steps of path or annealed weights; more make them more even.")
     ] = None,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Hamiltonian trajectories after one-step samples without weights.")
+    ] = 0,
     compare: Annotated[
         int, typer.Option(min=0, help="Steps of molecular dynamics to compare a molecule with; 0 for none.")
     ] = 50_000,
@@ -133,6 +138,7 @@ def sample(
         if (folder / "diagnostics.json").exists() and not overwrite:
             raise FileExistsError(f"{folder} holds finished results; choose another --output, or pass --overwrite")
         options = {} if levels is None else {"n_levels": levels}
+        options |= {"n_refine": refine} if refine else {}
         kind = {"none": None, "auto": loaded.weight_kinds[0]}.get(weights, weights)
         start, evaluations = time.perf_counter(), loaded.target.n_evaluations
         with warnings.catch_warnings():

@@ -3,7 +3,16 @@
 from .autoregressive import AutoregressiveDensity
 from .embedding import TimeEmbedding
 from .equivariant import EquivariantNetwork
+from .generator import Generator
 from .mlp import MLP
 from .preconditioned import PreconditionedScore, interpolate
 
-__all__ = ["MLP", "AutoregressiveDensity", "EquivariantNetwork", "PreconditionedScore", "TimeEmbedding", "interpolate"]
+__all__ = [
+    "MLP",
+    "AutoregressiveDensity",
+    "EquivariantNetwork",
+    "Generator",
+    "PreconditionedScore",
+    "TimeEmbedding",
+    "interpolate",
+]

@@ -1,10 +1,13 @@
 """Samplers that learn: generators of independent, weighted samples, trained from energies and scores alone."""
 
-from .base import MissedModeWarning, Sampler, description
+from .base import MissedModeWarning, Sampler
 from .boltzmann import BoltzmannGenerator
 from .boltzmann_settings import BoltzmannSettings
+from .dikl import DiKL
+from .dikl_settings import DiKLSettings
 from .idem import IDEM
 from .idem_settings import IDEMSettings
+from .sampler_files import description
 from .training import TrainingDivergedError
 
 __all__ = [
@@ -12,6 +15,8 @@ __all__ = [
     "METHODS",
     "BoltzmannGenerator",
     "BoltzmannSettings",
+    "DiKL",
+    "DiKLSettings",
     "IDEMSettings",
     "MissedModeWarning",
     "Sampler",
@@ -22,7 +27,7 @@ __all__ = [
 ]
 
 #: Methods by name, the recommended ones first.
-METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM)}
+METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM, DiKL)}
 
 
 def load_pretrained(name):

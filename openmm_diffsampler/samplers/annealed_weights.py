@@ -1,16 +1,43 @@
 """Weights made more even: samples of a density led to the target by annealed importance sampling."""
 
+from typing import NamedTuple
+
 import torch
 
 from openmm_diffsampler.mcmc.adaptation import StepSize
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
-from openmm_diffsampler.mcmc.state import evaluate
+from openmm_diffsampler.mcmc.state import ChainState, evaluate
 from openmm_diffsampler.targets import Target
 
-__all__ = ["Bridge", "annealed", "bridge_step_size"]
+__all__ = ["Bridge", "BridgeEnds", "annealed", "bridge_ends", "bridge_step_size"]
 
 #: Trajectories that the step size is found with, and their acceptance.
 _N_TRIALS, _ACCEPTANCE = 100, 0.8
+
+
+class BridgeEnds(NamedTuple):
+    """What both ends of a bridge say of configurations y: of the target u and score, of q log q and its gradient."""
+
+    y: torch.Tensor
+    u: torch.Tensor
+    score: torch.Tensor
+    log_q: torch.Tensor
+    gradient: torch.Tensor
+
+    def where(self, moved, others):
+        """`others` in the rows where `moved` (n,) is true."""
+        pairs = zip(self, others, strict=True)
+        return BridgeEnds(*(torch.where(moved.reshape(-1, *(1 for _ in a.shape[1:])), b, a) for a, b in pairs))
+
+
+def bridge_ends(target, log_density, y):
+    """:class:`BridgeEnds` of y, by one evaluation."""
+    u, score = target.reduced_potential_and_score(y)
+    with torch.enable_grad():
+        at = y.detach().requires_grad_()
+        log_q = log_density(at)
+        (gradient,) = torch.autograd.grad(log_q.sum(), at)
+    return BridgeEnds(y, u, score, log_q.detach(), gradient)
 
 
 class Bridge(Target):
@@ -31,15 +58,26 @@ class Bridge(Target):
     def __init__(self, target, log_density, beta):
         super().__init__(target.event_shape, name=f"bridge to {target.name}", dtype=target.dtype, device=target.device)
         self.target, self.log_density, self.beta = target, log_density, beta
+        self._latest = None  # ends of the last evaluation
 
     def _evaluate(self, y):
-        u, score = self.target.reduced_potential_and_score(y)
-        with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            log_q = self.log_density(y)
-            (of_density,) = torch.autograd.grad(log_q.sum(), y)
-        u = self.beta * u - (1 - self.beta) * log_q.detach()
-        return u, self.beta * score + (1 - self.beta) * of_density
+        self._latest = bridge_ends(self.target, self.log_density, y)
+        return self._between(self._latest)
+
+    def _between(self, ends):
+        u = self.beta * ends.u - (1 - self.beta) * ends.log_q
+        return u, self.beta * ends.score + (1 - self.beta) * ends.gradient
+
+    def move(self, ends, step_size, n_leapfrog, generator):
+        """A Hamiltonian step from `ends`, which are not evaluated again; returns the ends of where it arrives."""
+        self._latest = ends
+        u, score = self._between(ends)
+        valid = u.isfinite() & score.flatten(1).isfinite().all(1)
+        u, score = torch.where(valid, u, torch.inf), torch.where(self._per_row(valid), score, 0.0)
+        state, _ = hamiltonian_step(self, ChainState(ends.y, u, score), step_size, n_leapfrog, generator)
+        # What was evaluated last are the proposals, and a chain is either there or where it was.
+        moved = (state.x.to(self._latest.y) == self._latest.y).flatten(1).all(1)
+        return ends.where(moved, self._latest)
 
 
 def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, generator):
@@ -50,6 +88,7 @@ def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, gen
 
     where y_k is y_{k−1} after a Hamiltonian step that leaves π_{β_k} invariant. The weights are exact, E[w] = Z, for
     any number of levels; the more there are, the more even they are. One level leaves y as it is: w = e^{−u}/q.
+    They cost 1 + (K − 1)·n_leapfrog evaluations of each sample.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` with real coordinates.
@@ -82,18 +121,19 @@ def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, gen
     """
     if n_levels < 1:
         raise ValueError(f"n_levels is {n_levels}; it must be at least 1")
-    u = target.reduced_potential(y)
-    log_weights = torch.zeros_like(log_q)
-    for k in range(1, n_levels + 1):
-        log_weights = log_weights + torch.where(u < torch.inf, (-u - log_q) / n_levels, -torch.inf)
-        if k == n_levels:
-            return y, log_weights, u
-        bridge = Bridge(target, log_density, k / n_levels)
-        state, _ = hamiltonian_step(bridge, evaluate(bridge, y), step_size, n_leapfrog, generator)
-        y = state.x
-        with torch.no_grad():
-            log_q = log_density(y).to(log_q)
+
+    def share(u, log_q):  # of a level in the log-weights
+        return torch.where(u < torch.inf, (-u - log_q) / n_levels, -torch.inf)
+
+    if n_levels == 1:
         u = target.reduced_potential(y)
+        return y, share(u, log_q), u
+    ends = bridge_ends(target, log_density, y)
+    log_weights = share(ends.u, log_q)
+    for k in range(1, n_levels):
+        ends = Bridge(target, log_density, k / n_levels).move(ends, step_size, n_leapfrog, generator)
+        log_weights = log_weights + share(ends.u, ends.log_q.to(log_q))
+    return ends.y, log_weights, ends.u
 
 
 def bridge_step_size(target, log_density, y, initial, n_leapfrog, generator):

@@ -1,29 +1,20 @@
 """What samplers that learn have in common: fit, sample, save, load."""
 
 import copy
-import dataclasses
-import json
-import os
 import warnings
 from abc import ABC, abstractmethod
-from pathlib import Path
 
 import torch
-from openmm import unit
 
 from openmm_diffsampler.analysis import WeightedTrajectory
 from openmm_diffsampler.analysis.forward_diagnostics import forward_diagnostics
-from openmm_diffsampler.targets import list_systems, load_system, save_system
-from openmm_diffsampler.targets.system import system_directory
+from openmm_diffsampler.targets import load_system
 
-from .state_files import load_state, save_state
+from .sampler_files import load_folder, pretrained_folder, save_folder
 from .training import Training
 
-__all__ = ["MissedModeWarning", "Sampler", "description"]
+__all__ = ["MissedModeWarning", "Sampler"]
 
-_FORMAT = 1
-#: The folder of a molecule of one's own, beside the sampler.
-_SYSTEM = "system"
 #: With fewer samples than this, weights are not compared with those of held-out configurations.
 _FEWEST_COMPARED = 1000
 
@@ -58,6 +49,8 @@ class Sampler(ABC):
     weight_kinds = ()
     #: Kinds whose weights belong to a density of the sample itself, log q(x) = −u − log w.
     density_kinds = ()
+    #: Precision of the network in training, where nothing else is asked for, as Fabric names it; or "auto".
+    precision = "auto"
     #: Samples at a time, where nothing else is asked for.
     sampling_batch = 128
     #: Whether this process is the one of several that saves and prints.
@@ -88,6 +81,10 @@ class Sampler(ABC):
     def _build(self):
         """A new model, a torch module."""
 
+    def _set_up(self, run):
+        """Make what a run needs beside its state, such as a second optimiser; first of all, resumed or not."""
+        return None
+
     @abstractmethod
     def _prepare(self, run):
         """Set up what training needs beside the model."""
@@ -99,6 +96,10 @@ class Sampler(ABC):
     def _after_step(self, run):
         """Work between steps, such as an outer loop; returns metrics."""
         return {}
+
+    def _is_done(self, run):
+        """Whether training may stop early."""
+        return False
 
     def _finish(self, run):
         """What is measured once training is over."""
@@ -152,9 +153,9 @@ class Sampler(ABC):
             metrics: folder of ``metrics.csv`` and TensorBoard events; by default that of the checkpoint.
             metrics_every: steps a row.
             progress: show a progress bar.
-            precision: of the network, as Fabric names it; "auto" computes products in bfloat16 ("bf16-mixed") where
-                the processor has them, which halves the time of a step, and all in single precision elsewhere. Samples
-                are always made in single precision, energies in that of the target.
+            precision: of the network, as Fabric names it; "auto" is that of the method, in general products in bfloat16
+                ("bf16-mixed") where the processor has them, which halves the time of a step, and all in single
+                precision elsewhere. Samples are always made in single precision, energies in that of the target.
             fabric: a launched ``lightning.fabric.Fabric`` for devices, precision and processes of your choice; by
                 default the device of the target, and all processes of ``torchrun``.
 
@@ -174,7 +175,7 @@ class Sampler(ABC):
         n_steps = self.settings.n_steps if n_steps is None else n_steps
         if n_steps < 1:
             raise ValueError(f"n_steps is {n_steps}; it must be at least 1")
-        training = Training(self, n_steps, fabric, precision)
+        training = Training(self, n_steps, fabric, self.precision if precision == "auto" else precision)
         self.is_first_process = training.rank == 0
         training.run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
         return self
@@ -254,37 +255,7 @@ class Sampler(ABC):
 
         A molecule that is not built in is saved beside them, in ``system/``.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._save_system(folder / _SYSTEM)
-        state = {"model": dict(self.average.state_dict()), "sampling": self._sampling_state()}
-        save_state(folder / "model.safetensors", state)
-        saved = {
-            "format": _FORMAT,
-            "method": self.method,
-            "preset": self.preset,
-            "seed": self.seed,
-            "settings": dataclasses.asdict(self.settings),
-            "target": self.target.identity(),
-            "training": self.record,
-        }
-        unfinished = folder / "sampler.unfinished"
-        unfinished.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, folder / "sampler.json")
-
-    def _save_system(self, folder):
-        """The molecule itself, unless it is built in, so that the sampler can be used without its author."""
-        target = self.target.frames_of
-        if not hasattr(target, "system") or target.positions is None or target.name in list_systems():
-            return
-        save_system(
-            folder,
-            target.system,
-            target.topology.to_openmm(),
-            target.positions.numpy() * unit.nanometer,
-            target.temperature,
-            overwrite=True,
-        )
+        save_folder(self, folder)
 
     @classmethod
     def load(cls, folder, target=None):
@@ -299,33 +270,7 @@ class Sampler(ABC):
             FileNotFoundError: a file is missing.
             ValueError: another method or target, a damaged file, a format of a later version.
         """
-        folder = Path(folder)
-        saved = description(folder)
-        if saved["method"] != cls.method:
-            raise ValueError(f"{folder} holds a sampler of method {saved['method']!r}, not {cls.method!r}")
-        recorded = saved["target"]
-        if target is None:
-            own = folder / _SYSTEM
-            loaded = load_system(own if own.exists() else recorded["name"])
-            target = dataclasses.replace(loaded, name=recorded["name"]).target()
-        ours = target.identity()
-        shared = [k for k in ("density", "system", "temperature") if k in recorded and k in ours]
-        differing = [k for k in shared if recorded[k] != ours[k]]
-        if differing:
-            raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
-        state = load_state(folder / "model.safetensors")
-        try:
-            sampler = cls(target, saved["preset"], seed=saved["seed"], **saved["settings"])
-            shape = sampler.target.identity()["event shape"]  # of the coordinates that the sampler chose
-            if shape != recorded["event shape"]:
-                raise ValueError(f"{folder} was trained on {recorded['name']!r} with another event shape")
-            for module in (sampler.model, sampler.average):
-                module.load_state_dict(state["model"])
-            sampler._load_sampling_state(state["sampling"])
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder} holds settings or weights that this version cannot use: {error}") from None
-        sampler.record = saved["training"]
-        return sampler
+        return load_folder(cls, folder, target)
 
     @classmethod
     def pretrained(cls, name):
@@ -339,23 +284,4 @@ class Sampler(ABC):
             >>> IDEM.pretrained("gmm40").sample(5, seed=0).x.shape
             torch.Size([5, 2])
         """
-        folder = system_directory(name) / "pretrained" / cls.method
-        if not (folder / "sampler.json").exists():
-            raise FileNotFoundError(f"no weights of method {cls.method!r} come with {name!r}; train them with fit()")
-        return cls.load(folder, load_system(name).target())
-
-
-def description(folder):
-    """What :meth:`Sampler.save` wrote about the sampler in `folder`, checked."""
-    path = Path(folder) / "sampler.json"
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}; save() writes it")
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        version = saved["format"]
-        missing = {"method", "preset", "seed", "settings", "target", "training"} - set(saved)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-    if version != _FORMAT or missing:
-        raise ValueError(f"{path} has format {version}, and this version reads format {_FORMAT}")
-    return saved
+        return cls.load(pretrained_folder(name, cls.method), load_system(name).target())

@@ -10,7 +10,7 @@ from openmm_diffsampler.mcmc.annealing import annealed_chains
 
 from .progress import sampling_progress
 
-__all__ = ["Explored", "explore"]
+__all__ = ["Explored", "explore", "explore_for"]
 
 #: Noise of a level, in thermal widths, for molecules in which nothing turns.
 _NOISE = 0.5
@@ -67,6 +67,17 @@ def explore(target, n_evaluations, settings, seed, progress=False, interrupted=(
             f"{n_evaluations:,}; give more, or fewer n_chains or n_warmup"
         )
     return Explored(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+
+
+def explore_for(run, target):
+    """:func:`explore`, by the part of the evaluations that falls to this process of a training run.
+
+    Arguments:
+        run: the :class:`~openmm_diffsampler.samplers.training.Training`.
+        target: as of :func:`explore`.
+    """
+    settings, seed = run.sampler.settings, run.sampler.seed + 1_000_003 * run.rank
+    return explore(target, run.share(settings.n_exploration), settings, seed, run.progress, run.interrupted)
 
 
 def _molecule(target, settings, seed):

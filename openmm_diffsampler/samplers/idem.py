@@ -17,15 +17,13 @@ from openmm_diffsampler.diffusion import (
     reverse_spreads,
 )
 from openmm_diffsampler.diffusion.kernels import wrapped
-from openmm_diffsampler.mcmc.annealing import annealed_chains
-from openmm_diffsampler.mcmc.kernels import HamiltonianKernel
 from openmm_diffsampler.mcmc.metropolis import metropolis
-from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
 
 from .base import Sampler
-from .exploration import explore
+from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
+from .learnt_coordinates import in_coordinates
 from .levels_density import LevelDensity
 from .replay import ReplayBuffer
 from .score_targets import ScoreTargets
@@ -36,8 +34,6 @@ __all__ = ["IDEM"]
 _N_GRID = 33
 #: Configurations that tables are measured on while training, and at its end.
 _N_MEASURED, _N_FINAL = 256, 2048
-#: Chains and trajectories that the Hamiltonian step size of a molecule is found with.
-_N_STEP_CHAINS, _N_STEP_TRAJECTORIES = 256, 60
 #: Configurations of the buffer whose weights are kept, to compare those of samples with.
 _N_HELD_OUT = 1024
 #: Steps of the probability flow.
@@ -101,18 +97,13 @@ class IDEM(Sampler):
     density_kinds = ("ode",)
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
-        atoms = [] if target.topology is None else list(target.topology.atoms)
-        if atoms and (target.topology.n_bonds or len({atom.element for atom in atoms}) > 1):
-            if not target.topology.n_bonds or target.positions is None:
-                raise TypeError(
-                    f"{target.name} has different elements and no bonds, or no positions; iDEM takes particles that "
-                    "are all alike, or a molecule with bonds: pass topology= and positions= to OpenMMTarget"
-                )
-            target = InternalTarget(target, target.positions)
-        if isinstance(target, InternalTarget):
-            if not target.held:
-                target.hold_double_bonds()  # as the chains do that the buffer starts with
-            target = WhitenedTarget(target)
+        if target.topology is not None and target.topology.n_bonds and target.positions is None:
+            raise TypeError(
+                f"{target.name} has bonds and no positions; iDEM takes particles that are all alike, or a molecule "
+                "with bonds: pass positions= to OpenMMTarget"
+            )
+        target = in_coordinates(target)
+        target = WhitenedTarget(target) if isinstance(target, InternalTarget) else target
         super().__init__(target, preset, seed=seed, **settings)
         options = self.settings
         suits = {"model": True, "explored": isinstance(target, WhitenedTarget), "annealed": target.periods is None}
@@ -140,50 +131,18 @@ class IDEM(Sampler):
     # Training.
 
     def _prepare(self, run):
-        size = run.share(self.settings.buffer_size)
-        options = self.settings
-        if options.initial == "annealed":
-            chains = annealed_chains(self.target, size, options.s_max, run.generator)
-            x, step_size = chains.state.x, chains.step_size
-        elif options.initial == "explored":
-            x, step_size = self._explored(run, size)
+        options, size = self.settings, run.share(self.settings.buffer_size)
+        if options.initial == "model":
+            self.width, n = 0.0, run.share(options.n_refresh)
+            x, step_size = self._reverse(self.average, n, run.generator, options.n_refresh_levels, False).x, None
         else:
-            self.width = 0.0
-            x, step_size = self._initial_samples(run), None
+            x, step_size = equilibrium_start(self.target, size, run)
+            self.width = float(run.agree(width_of(self.target, x)))
         self.buffer = ReplayBuffer(x, size)
         self.targets = ScoreTargets(self.target, options, step_size)
         self.density = LevelDensity(adaptive=options.adaptive_levels)
-        self.width = 0.0 if options.initial == "model" else self._width_of(self.buffer.x, run)
         if options.preconditioned or options.mixing == "optimal":
             self._measure_sizes(run)
-
-    def _width_of(self, x, run):
-        """Root mean square of the real coordinates."""
-        if self.target.periods is None:
-            mean_square = x.flatten(1).square().sum(1).mean() / self.target.n_degrees_of_freedom
-        else:
-            mean_square = x[:, self.target.periods.isinf()].square().mean()
-        return float(run.agree(mean_square).sqrt())
-
-    def _explored(self, run, n):
-        """Configurations of a molecule in equilibrium, and a step size, in coordinates that are whitened by them."""
-        target, options = self.target, self.settings
-        seed = self.seed + 1_000_003 * run.rank
-        y = explore(target.internal, run.share(options.n_exploration), options, seed, run.progress, run.interrupted).x
-        y = y.to(target.device, target.dtype)
-        target.whiten(y)
-        target.load_state_dict({name: run.agree(value) for name, value in target.state_dict().items()})
-        rows = torch.randperm(len(y), generator=run.generator, device=target.device)[:n]
-        x = wrapped(target, target.from_internal(y[rows]))
-        kernel, state = HamiltonianKernel(0.4, options.n_leapfrog), evaluate(target, x[:_N_STEP_CHAINS])
-        for _ in range(_N_STEP_TRAJECTORIES):
-            state = kernel(target, state, run.generator, adapt=True)
-        kernel.step_size.freeze()
-        return x, kernel.step_size.value
-
-    def _initial_samples(self, run):
-        n = run.share(self.settings.n_refresh)
-        return self._reverse(self.average, n, run.generator, self.settings.n_refresh_levels, False).x
 
     def _measure_sizes(self, run):
         """Mixing weights of the targets, and the tables of the preconditioning, from the buffer."""
@@ -206,7 +165,7 @@ class IDEM(Sampler):
         x_0 = self.buffer.x[rows]
         t = t.to(x_0.dtype)
         sigma = self.schedule.sigma(t)
-        x_t = x_0 + self._per_row(sigma) * target.normal(len(rows), generator)
+        x_t = x_0 + sigma.reshape(-1, *(1 for _ in target.event_shape)) * target.normal(len(rows), generator)
         wanted, x_new, metrics = self.targets(x_0, x_t, sigma, t, generator)
         if x_new is not None:
             self.buffer.replace(rows, wrapped(target, x_new))
@@ -221,9 +180,6 @@ class IDEM(Sampler):
         if kind == "likelihood":
             return 0.5 * self.schedule.diffusion_squared(t) / math.log(self.settings.s_max / self.settings.s_min)
         return unit**2 * ((sigma / unit) ** 2 + 1e-3 if kind == "published" else torch.ones_like(sigma))
-
-    def _per_row(self, values):
-        return values.reshape(-1, *(1 for _ in self.target.event_shape))
 
     def _after_step(self, run):
         options = self.settings
@@ -359,13 +315,6 @@ class IDEM(Sampler):
                 by_default = max(2, by_default // 2)
             n_levels = given.get("n_levels", by_default)
             return self._reverse(self.average, n, generator, n_levels, weights is not None)
-        return flow_samples(
-            self.target,
-            self._score(self.average),
-            self.schedule,
-            n,
-            given.get("n_steps", _N_ODE),
-            generator,
-            prior_scale=self._prior_scale,
-            n_probes=given.get("n_probes"),
-        )
+        options = {"prior_scale": self._prior_scale, "n_probes": given.get("n_probes")}
+        n_steps = given.get("n_steps", _N_ODE)
+        return flow_samples(self.target, self._score(self.average), self.schedule, n, n_steps, generator, **options)

@@ -74,6 +74,7 @@ class Training:
     def run(self, checkpoint, checkpoint_every, metrics, metrics_every, progress):
         """Train, and leave the record in the sampler; see :meth:`Sampler.fit`."""
         start = time.perf_counter()
+        self.sampler._set_up(self)
         store = None if checkpoint is None else RunCheckpoints(checkpoint, self)
         partial = None if store is None else store.load()
         before, self.progress = self.seconds, progress and self.rank == 0
@@ -88,7 +89,7 @@ class Training:
                 self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, self.progress
             )
             with bar as advance, torch.enable_grad():
-                while self.step < self.n_steps:
+                while self.step < self.n_steps and not self.sampler._is_done(self):
                     values = self._one_step()
                     self.seconds = before + time.perf_counter() - start
                     row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})

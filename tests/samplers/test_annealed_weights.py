@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openmm_diffsampler import GaussianMixture
-from openmm_diffsampler.samplers.annealed_weights import Bridge, annealed, bridge_step_size
+from openmm_diffsampler.samplers.annealed_weights import Bridge, annealed, bridge_ends, bridge_step_size
 
 
 def target():
@@ -42,6 +42,25 @@ def test_log_z_and_averages_are_exact(n_levels, step_size):
 def test_more_levels_make_weights_more_even():
     spreads = [float(run(n_levels)[1].std()) for n_levels in (1, 3, 9)]
     assert spreads[0] > 1.5 * spreads[1] > 2.2 * spreads[2]
+
+
+@pytest.mark.parametrize(("n_levels", "evaluations"), [(1, 1), (2, 4), (6, 16)])
+def test_levels_cost_their_leapfrog_steps_alone(n_levels, evaluations):
+    density, generator = target(), torch.Generator().manual_seed(1)
+    log_density, y, log_q = proposal(100, generator)
+    annealed(density, log_density, y, log_q, n_levels, 3, 0.5, generator)
+    assert density.n_evaluations == 100 * evaluations
+
+
+def test_a_step_knows_its_ends():
+    """Where it arrives, u, log q and the derivatives of both are those of a new evaluation."""
+    density, generator = target(), torch.Generator().manual_seed(5)
+    log_density, y, _ = proposal(1000, generator)
+    start = bridge_ends(density, log_density, y)
+    ends = Bridge(density, log_density, 0.5).move(start, 1.0, 3, generator)
+    assert 0.1 < float((ends.y == y).all(1).double().mean()) < 0.9  # some stay, some move
+    for found, anew in zip(ends, bridge_ends(density, log_density, ends.y), strict=True):
+        torch.testing.assert_close(found, anew, rtol=1e-12, atol=1e-12)
 
 
 def test_samples_without_weight_never_get_one():

@@ -118,8 +118,9 @@ class Starved(BoltzmannGenerator):
 
     def _prepare(self, run):
         super()._prepare(run)
-        kept = self.columns.from_columns(self.c)[0][:, 0] > 0
-        self.c, self.u = self.c[kept], self.u[kept]
+        buffer = self.buffer
+        kept = self.columns.from_columns(buffer.c)[0][:, 0] > 0
+        buffer.c, buffer.u = buffer.c[kept], buffer.u[kept]
         self.settings.__dict__["refresh_every"] = 10**9
 
 
@@ -159,11 +160,11 @@ def test_feeding_back_keeps_the_buffer_in_equilibrium():
     shares, swaps = [], []
     for _ in range(40):
         x = target.sample(1000, run.generator)
-        sampler.c = sampler.columns.to_columns(x)
-        sampler.u = target.reduced_potential(x) - sampler.columns.log_scale
+        sampler.buffer.c = sampler.columns.to_columns(x)
+        sampler.buffer.u = target.reduced_potential(x) - sampler.columns.log_scale
         run.step = sampler.settings.refresh_every
         swaps.append(sampler._after_step(run)["swaps"])
-        shares.append(float((sampler.columns.from_columns(sampler.c)[0][:, 0] > 0).double().mean()))
+        shares.append(float((sampler.columns.from_columns(sampler.buffer.c)[0][:, 0] > 0).double().mean()))
     share = torch.tensor(shares, dtype=torch.float64)
     assert abs(share.mean() - 0.75) < 4 * share.std() / 40**0.5
     assert 0.05 < sum(swaps) / 40 < 0.95
@@ -171,9 +172,9 @@ def test_feeding_back_keeps_the_buffer_in_equilibrium():
 
 def test_rows_with_rare_torsions_come_more_often(peptide):
     """Every other row, in proportion to p^{−1/2} of the bin of its rarest torsion; z of 4."""
-    weights = peptide._rarity()
+    weights = peptide.buffer.rarity()
     expected = weights / weights.sum()
-    rows = peptide._rows(200_000, torch.Generator().manual_seed(0), rare=True)
+    rows = peptide.buffer.rows(200_000, torch.Generator().manual_seed(0), rare=True)
     rarest = weights.argsort(descending=True)[: len(weights) // 50]
     p = float(expected[rarest].sum())
     share = float(torch.isin(rows[::2], rarest).double().mean())

@@ -1,0 +1,458 @@
+"""DiKL: a one-step generator, trained by reverse diffusive Kullback–Leibler divergence."""
+
+import math
+
+import torch
+
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
+from openmm_diffsampler.diffusion import (
+    LevelTables,
+    NoiseSchedule,
+    SolverSamples,
+    measure_levels,
+    path_samples,
+    place_levels,
+    reverse_spreads,
+)
+from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
+from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
+from openmm_diffsampler.mcmc.kernels import HamiltonianKernel
+from openmm_diffsampler.mcmc.posterior import PosteriorSampler
+from openmm_diffsampler.mcmc.state import evaluate
+from openmm_diffsampler.networks import MLP, EquivariantNetwork, Generator, PreconditionedScore
+
+from .base import Sampler
+from .dikl_settings import dikl_settings
+from .exploration import explore
+from .latent_encoder import LatentEncoder
+from .learnt_coordinates import in_coordinates
+from .replay import ReplayBuffer
+
+__all__ = ["DiKL"]
+
+#: Times at which the preconditioning and the reverse process are tabulated.
+_N_GRID = 33
+#: Samples that the tables of the reverse process are measured on.
+_N_MEASURED = 1024
+#: How much of the running mean score gap a step replaces.
+_MEMORY = 0.01
+#: Bins of t whose differences of scores are measured apart.
+_N_SIZES = 16
+#: Leapfrog steps of a trajectory that refines samples; samples and trajectories that its step size is found with.
+_N_REFINE_LEAPFROG, _N_STEP_CHAINS, _N_STEP_TRAJECTORIES = 5, 256, 60
+
+
+class DiKL(Sampler):
+    r"""One-step generators by reverse diffusive KL: x = g(z), an independent sample in one pass of a network.
+
+    Reverse KL from samples of g alone settles in one mode. Between noised densities modes overlap, and so g minimises
+
+    .. math:: \mathrm{DiKL}(g) = \int w(s)\,\mathrm{KL}(g_s \| p_s)\,d\ln s, \qquad g_s = g * N(0, s^2),\;
+              p_s = p * N(0, s^2),
+
+    which is zero for g = p alone, as each term is. Its gradient needs two scores at noised samples x_s = g(z) + s ε,
+
+    .. math:: \nabla_\theta \mathrm{DiKL} = \int w(s)\,\mathrm{E}\left[(\nabla\log g_s(x_s) - \nabla\log p_s(x_s))
+              \cdot \partial_\theta g(z)\right] d\ln s:
+
+    that of the samples from a *companion*, a diffusion model fitted to them by a few steps of denoising score matching
+    within each step; that of the target from draws of p(x | x_s) by
+    :class:`~openmm_diffsampler.mcmc.posterior.PosteriorSampler`. Published in variance-preserving form, αx + σε;
+    with s = σ/α it is the same divergence.
+
+    Preset ``"paper"`` has the published ladder of levels, weights and posterior draws. ``"default"`` starts the draws
+    where x_s came from, which is a draw of the posterior once g = p, spreads levels evenly over ln s, mixes the score
+    identities with the least variance, and fits the companion to the samples of the latest steps.
+
+    Weights, both exact:
+
+    - ``"path"``: those of the companion, run as a diffusion sampler: samples of its own, many passes each.
+    - ``"encoder"``: those of the generator's own samples, ended by Gaussian noise of `output_noise`
+      (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`): a density of the latent given the sample, by
+      Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
+      than there are guesses, log Z comes out too low from any number of samples that one can draw.
+
+    With ``weights=None`` samples take one pass; `n_refine` Hamiltonian trajectories on the target may follow, which
+    only bring them nearer to it.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
+        preset: ``"default"`` or ``"paper"``.
+        seed: of all random numbers of the training.
+        settings: those of :class:`~openmm_diffsampler.samplers.DiKLSettings` that differ from the preset.
+
+    Raises:
+        TypeError: an unknown setting, or particles that are not alike and no molecule with bonds and positions.
+        ValueError: an unknown preset, settings out of their range.
+
+    References:
+        He, Chen, Zhang, Barber & Hernández-Lobato, Training neural samplers with reverse diffusive KL divergence,
+        arXiv:2410.12456.
+
+    Example:
+        >>> from openmm_diffsampler import DiKL, GaussianMixture
+        >>> target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
+        >>> small = {"batch_size": 128, "width": 32, "score_width": 32, "n_final_steps": 100, "n_score_steps": 2}
+        >>> sampler = DiKL(target, scale=2.0, s_max=8.0, **small).fit(20)
+        >>> sampler.sample(1000, weights=None, seed=1).x.shape
+        torch.Size([1000, 1])
+    """
+
+    method = "dikl"
+    precision = "32-true"  # what is left of two scores when they are subtracted
+    sampling_batch = 256
+
+    def __init__(self, target, preset="default", *, seed=0, **settings):
+        target = in_coordinates(target)
+        if isinstance(target, InternalTarget):
+            target = WhitenedTarget(target)
+        super().__init__(target, preset, seed=seed, **settings)
+        options = self.settings
+        self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
+        self.schedule = NoiseSchedule(options.s_min, options.s_prior)
+        self.tables = LevelTables(torch.zeros(_N_GRID, dtype=torch.float64), torch.ones(_N_GRID, dtype=torch.float64))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + 1)
+            self.companion = self._build_companion().to(self.target.device)
+            self.encoder = LatentEncoder(self.target, options).to(self.target.device)
+        self.step_size = None
+
+    def _settings(self, preset, changes):
+        return dikl_settings(self.target, preset, changes)
+
+    def _build(self):
+        options = self.settings
+        return Generator(
+            self.target,
+            scale=options.scale,
+            width=options.width,
+            n_layers=options.n_layers,
+            n_blocks=options.n_blocks,
+            n_waves=options.n_waves,
+            length=options.length,
+        )
+
+    def _build_companion(self):
+        options, shape, periods = self.settings, self.target.event_shape, self.target.periods
+        size = {"width": options.score_width, "n_layers": options.score_layers}
+        s = NoiseSchedule(options.s_min, options.s_prior).ratio(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
+        total = (options.scale**2 + s**2).sqrt()
+        inner = 1 / total
+        if len(shape) == 2 and self.target.translation_invariant:
+            network = EquivariantNetwork(*shape, **size, length=options.length, furthest=20 * options.length)
+            inner = torch.ones_like(inner)  # distances are physical
+        else:
+            network = MLP(shape, **size, n_waves=options.score_waves, periods=periods)
+        return PreconditionedScore(network, 1 / total**2, options.scale / (s * total), inner, periods)
+
+    # Training.
+
+    def _prepare(self, run):
+        options, target = self.settings, self.target
+        if isinstance(target, WhitenedTarget):
+            seed = self.seed + 1_000_003 * run.rank
+            n = run.share(options.n_exploration)
+            y = explore(target.internal, n, options, seed, run.progress, run.interrupted).x
+            target.whiten(y.to(target.device, target.dtype))
+            target.load_state_dict({name: run.agree(value) for name, value in target.state_dict().items()})
+        self.pool = ReplayBuffer(
+            self._latents_and_samples(options.batch_size, run.generator, run.model)[1], options.n_pool
+        )
+        self.sizes = torch.zeros(_N_SIZES, dtype=torch.float64)
+        self.kept, self.gap, self.least_gap, self.least_step = None, None, math.inf, 0
+
+    def _set_up(self, run):
+        """What a run has beside its state."""
+        options = self.settings
+        optimizer = torch.optim.Adam(self.companion.parameters(), lr=options.score_learning_rate, betas=(0.9, 0.99))
+        self._fitted, self._optimizer = run.fabric.setup(self.companion, optimizer)
+        self.posterior = PosteriorSampler(
+            self.target,
+            self.schedule,
+            start={"generated": "given", "kept": "given"}.get(options.posterior, options.posterior),
+            n_particles=options.n_particles,
+            n_anneal=options.n_anneal,
+            n_trajectories=options.n_trajectories,
+            n_leapfrog=options.n_leapfrog,
+            step_size=options.step_size,
+            mixing=options.mixing,
+            unit=options.scale,
+        )
+
+    def _latents_and_samples(self, n, generator, model):
+        z = draw_prior(self.target, n, 1.0, generator)[0]
+        with torch.no_grad():
+            return z, model(z.float()).to(self.target.dtype)
+
+    def _times(self, n, generator):
+        """t (n,) of the levels at which divergences are taken."""
+        options = self.settings
+        if options.objective == "reverse-kl":
+            return torch.zeros(n, dtype=torch.float64, device=self.target.device)
+        if options.n_levels:
+            s = options.scale * published_ratios(options.beta_min, options.beta_max, options.n_levels)
+            rows = torch.randint(len(s), (n,), generator=generator, device=self.target.device)
+            return self.schedule.time(s.clamp(min=options.s_min).to(rows.device))[rows]
+        spots = torch.rand(n, generator=generator, dtype=torch.float64, device=self.target.device)
+        spots = (torch.arange(n, dtype=torch.float64, device=spots.device) + spots) / n
+        return spots * float(self.schedule.time(torch.tensor(options.s_max, dtype=torch.float64)))
+
+    def _per_row(self, values):
+        return values.reshape(-1, *(1 for _ in self.target.event_shape))
+
+    def _loss(self, run):
+        options, target, generator = self.settings, self.target, run.generator
+        done = run.step / run.n_steps
+        rate = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)) if options.decay else 1.0
+        metrics = {"score loss": self._fit_companion(run, self.pool, options.n_score_steps, rate, self._top)}
+        n = run.share(options.batch_size)
+        z, noise, t, start = self._noise(n, generator)
+        x = run.model(z.float())
+        clean = x.detach().to(target.dtype)
+        self.pool.append(clean[clean.flatten(1).isfinite().all(1)])
+        s = self.schedule.ratio(t)
+        x_t = clean + self._per_row(s) * noise
+        with torch.no_grad():
+            of_samples = target.project(self.companion(x_t.float(), t.float()).to(target.dtype))
+        if options.objective == "reverse-kl":
+            u, of_target = target.reduced_potential_and_score(x_t)
+            metrics["energy"] = float(u[u.isfinite()].mean())
+        else:
+            found = self.posterior(x_t, t, generator, x_0=self._start(start, clean), baseline=of_samples)
+            of_target = found.score
+            metrics |= found.metrics
+            if options.posterior == "kept":
+                self.kept = (z, noise, t, found.x)
+        difference = self._weights(s) * (of_samples - of_target)
+        if options.weighting == "even":
+            difference = difference / self._per_row(self._sizes(difference, t))
+        square = difference.flatten(1).square().sum(1) / target.n_degrees_of_freedom
+        root = square.nanmedian().sqrt()
+        bound = options.score_clip * root / square.sqrt().clamp(min=1e-30)
+        difference = torch.where(self._per_row(square.isfinite()), difference * self._per_row(bound.clamp(max=1)), 0.0)
+        metrics["score gap"] = self._last_gap = float(root)
+        metrics["clipped"] = float((bound < 1).double().mean())
+        # Of unit size whatever the levels weigh, so that one clip of gradients suits all.
+        push = (difference / root.clamp(min=1e-30)).to(x.dtype)
+        return (push * x).flatten(1).sum(1).mean() / target.n_degrees_of_freedom**0.5, metrics
+
+    def _noise(self, n, generator):
+        """Latents, noise and levels of a step, and where draws of the posterior start, or None for where x_t came from.
+
+        Those that are kept are renewed now and then, a few at a time.
+        """
+        z = draw_prior(self.target, n, 1.0, generator)[0]
+        noise, t = self.target.normal(n, generator), self._times(n, generator).to(self.target.dtype)
+        if self.kept is None:
+            return z, noise, t, None
+        new = torch.rand(n, generator=generator, device=z.device) < 1 / self.settings.lifetime
+        rows = self._per_row(new)
+        z_kept, noise_kept, t_kept, x_kept = self.kept
+        start = torch.where(rows, torch.nan, x_kept)
+        return torch.where(rows, z, z_kept), torch.where(rows, noise, noise_kept), torch.where(new, t, t_kept), start
+
+    def _start(self, start, clean):
+        return clean if start is None else torch.where(start.isnan(), clean, start)
+
+    def _sizes(self, difference, t):
+        """Running root mean square of differences of scores at t, (n,)."""
+        square = difference.flatten(1).square().mean(1).double().cpu()
+        bins = (t.cpu() / self._top * _N_SIZES).long().clamp(0, _N_SIZES - 1)
+        valid = square.isfinite() & (square < 1e4 * square.nanmedian())
+        count = torch.bincount(bins[valid], minlength=_N_SIZES)
+        found = torch.zeros(_N_SIZES, dtype=torch.float64).index_add_(0, bins[valid], square[valid]) / count.clamp(
+            min=1
+        )
+        keep = torch.where(self.sizes > 0, 1 - _MEMORY, 0.0)
+        self.sizes = torch.where(count > 0, keep * self.sizes + (1 - keep) * found, self.sizes)
+        return self.sizes[bins].sqrt().clamp(min=1e-12).to(t)
+
+    def _weights(self, s):
+        ratio = s / self.settings.scale
+        by_row = {
+            "published": (1 + ratio**2).sqrt(),
+            "uniform": torch.ones_like(ratio),
+            "even": torch.ones_like(ratio),
+            "signal": ratio,
+            "variance": ratio**2,
+        }[self.settings.weighting]
+        return self._per_row(by_row)
+
+    def _fit_companion(self, run, pool, n_steps, rate, top):
+        """Denoising score matching on the pool up to t = `top`; returns the mean loss, 1 if it knows only the width."""
+        target, generator, total = self.target, run.generator, 0.0
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * self.settings.score_learning_rate
+        n = run.share(self.settings.batch_size)
+        for _ in range(n_steps):
+            x = pool.x[pool.draw(n, generator)]
+            spots = torch.rand(n, generator=generator, dtype=x.dtype, device=x.device)
+            t = top * (torch.arange(n, dtype=x.dtype, device=x.device) + spots) / n
+            noise, s = target.normal(n, generator), self._per_row(self.schedule.ratio(t))
+            got = self._fitted((x + s * noise).float(), t.float())
+            error = (got + (noise / s).float()) / self._residual_size(s).float()
+            loss = error.square().flatten(1).sum(1).mean() / target.n_degrees_of_freedom
+            self._optimizer.zero_grad()
+            run.fabric.backward(loss)
+            run.fabric.clip_gradients(self._fitted, self._optimizer, max_norm=self.settings.gradient_clip)
+            self._optimizer.step()
+            total += float(loss.detach()) / n_steps
+        return total
+
+    def _residual_size(self, s):
+        """Of what the score of a Gaussian of the width that counts as one leaves of −ε/s."""
+        return self.settings.scale / (s * (self.settings.scale**2 + s**2).sqrt())
+
+    @property
+    def _top(self):
+        """The t up to which the companion is needed while the generator is trained."""
+        if self.settings.objective == "reverse-kl":
+            return 1 / _N_GRID
+        return float(self.schedule.time(torch.tensor(self.settings.s_max, dtype=torch.float64)))
+
+    def _after_step(self, run):
+        gap = self._last_gap
+        self.gap = gap if self.gap is None else self.gap + _MEMORY * (gap - self.gap)
+        if self.gap < self.least_gap:
+            self.least_gap, self.least_step = self.gap, run.step
+        return {}
+
+    def _is_done(self, run):
+        return bool(self.settings.patience) and run.step - self.least_step > self.settings.patience
+
+    def _finish(self, run):
+        """Companion and encoder, which weights need, of the averaged generator; the step size of refinement."""
+        options, target = self.settings, self.target
+        n_pairs = max(options.n_pool, 8 * options.batch_size)
+        z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
+        half = options.n_final_steps // 2
+        pool = ReplayBuffer(x, n_pairs)
+        for rate in (1.0, 0.3, 0.1, 0.03):
+            self._fit_companion(run, pool, max(1, options.n_final_steps // 4), rate, 1.0)
+            pool.append(self._latents_and_samples(n_pairs, run.generator, self.average)[1])
+        with torch.no_grad():
+            self.tables = self._measured(pool.x[:_N_MEASURED], run.generator)
+        if target.periods is None and half:
+            x = x + options.output_noise * target.normal(n_pairs, run.generator)
+            self.encoder.fit((z, x), options.n_final_steps, options.batch_size, run.generator)
+        kernel = HamiltonianKernel(options.step_size, _N_REFINE_LEAPFROG)
+        state = evaluate(target, wrapped(target, pool.x[:_N_STEP_CHAINS]))
+        for _ in range(_N_STEP_TRAJECTORIES):
+            state = kernel(target, state, run.generator, adapt=True)
+        kernel.step_size.freeze()
+        self.step_size = kernel.step_size.value
+
+    def _measured(self, x_0, generator):
+        """Tables of the reverse process of the companion."""
+
+        def exact(x_0, x_t, t, generator):
+            return (x_0 - x_t) / self._per_row(self.schedule.ratio(t)) ** 2
+
+        return measure_levels(self.target, self._score, self.schedule, x_0, exact, generator, _N_GRID)
+
+    def _score(self, x, t):
+        return self.companion(x.float(), t.float()).to(x.dtype)
+
+    def diagnosis(self):
+        u = self.target.reduced_potential(self.pool.x)
+        share = float(u.isfinite().double().mean())
+        return (
+            f"Of the latest samples, {share:.1%} have a finite energy, with a mean of "
+            f"{float(u[u.isfinite()].mean()):.3g} kT."
+        )
+
+    def _training_state(self):
+        optimizer = self._optimizer.state_dict()["state"]
+        kept = {} if self.kept is None else dict(zip(("z", "noise", "t", "x"), self.kept, strict=True))
+        return {
+            "pool": self.pool.x,
+            "kept": kept,
+            "sizes": self.sizes,
+            "gaps": [self.gap, self.least_gap, self.least_step],
+            "posterior": self.posterior.state_dict(),
+            "companion": dict(self.companion.state_dict()),
+            "optimizer": {str(k): dict(v) for k, v in optimizer.items()},
+            "coordinates": self.target.state_dict() if isinstance(self.target, WhitenedTarget) else {},
+        }
+
+    def _load_training_state(self, state):
+        self.pool = ReplayBuffer(state["pool"].to(self.target.device), self.settings.n_pool)
+        self.sizes = state["sizes"]
+        kept = state.get("kept", {})
+        self.kept = tuple(kept[name] for name in ("z", "noise", "t", "x")) if kept else None
+        self.gap, self.least_gap, self.least_step = state["gaps"]
+        self.posterior.load_state_dict(state["posterior"])
+        self.companion.load_state_dict(state["companion"])
+        whole = self._optimizer.state_dict()
+        whole["state"] = {int(k): v for k, v in state.get("optimizer", {}).items()}
+        self._optimizer.load_state_dict(whole)
+        if state.get("coordinates"):
+            self.target.load_state_dict(state["coordinates"])
+
+    # Sampling.
+
+    def _sampling_state(self):
+        state = {
+            "companion": dict(self.companion.state_dict()),
+            "tables": self.tables._asdict(),
+            "step size": self.step_size,
+        }
+        if self.target.periods is None:
+            state["encoder"] = dict(self.encoder.state_dict())
+        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
+
+    def _load_sampling_state(self, state):
+        self.companion.load_state_dict(state["companion"])
+        self.tables, self.step_size = LevelTables(**state["tables"]), state["step size"]
+        if "encoder" in state:
+            self.encoder.load_state_dict(state["encoder"])
+        if "coordinates" in state:
+            self.target.load_state_dict(state["coordinates"])
+
+    def _draw(self, n, weights, generator, given):
+        known = {None: {"n_refine"}, "path": {"n_levels"}, "encoder": set()}[weights]
+        if set(given) - known:
+            raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
+        if self.step_size is None:
+            raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
+        with torch.no_grad():
+            if weights == "path":
+                return self._companion_samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
+            z, x = self._latents_and_samples(n, generator, self.average)
+            if weights == "encoder":
+                return self._encoded(z, x, generator)
+        x = wrapped(self.target, x)
+        u = None
+        if given.get("n_refine"):
+            state = evaluate(self.target, x)
+            for _ in range(given["n_refine"]):
+                state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
+            x, u = state.x, state.u
+        u = self.target.reduced_potential(x) if u is None else u
+        return SolverSamples(x, torch.zeros_like(u), u.double())
+
+    def _companion_samples(self, n, generator, n_levels):
+        times = place_levels(self.tables, n_levels)
+        spreads = reverse_spreads(self.schedule, times, self.tables.size)
+        prior_scale = (self.settings.scale**2 + self.settings.s_prior**2) ** 0.5
+        options = {"spreads": spreads, "prior_scale": prior_scale}
+        return path_samples(self.target, self._score, self.schedule, n, times, generator, **options)
+
+    def _encoded(self, z, x, generator):
+        s, noise = self.settings.output_noise, self.target.normal(len(z), generator)
+        x = x + s * noise
+        u = self.target.reduced_potential(x).double()
+        log_joint = log_normal(self.target, z, 1.0) + log_normal(self.target, noise, s)
+        return SolverSamples(x, self.encoder.log_density(self.average, z, x) - u - log_joint, u)
+
+
+def published_ratios(beta_min, beta_max, n_levels):
+    """s = σ/α of the published ladder, (n_levels,): β linear, α² the product of 1 − β.
+
+    Example:
+        >>> float(published_ratios(1e-6, 0.05, 30)[-1].square().add(1).rsqrt())  # α at the last level
+        0.68...
+    """
+    kept = (1 - torch.linspace(beta_min, beta_max, n_levels, dtype=torch.float64)).cumprod(0)
+    return (1 / kept - 1).sqrt()

@@ -1,0 +1,140 @@
+"""Weights of a one-step generator's own samples, by a density of the latent given the sample."""
+
+import math
+
+import torch
+
+from openmm_diffsampler.networks import MLP, EquivariantNetwork
+
+__all__ = ["LatentEncoder"]
+
+#: Lengths of a Newton step that are tried, the best of which is taken.
+_LENGTHS = (1.0, 0.3, 0.1)
+#: Of Adam, for the guess.
+_LEARNING_RATE = 1e-3
+
+
+class LatentEncoder(torch.nn.Module):
+    r"""p_E(z | x) for samples x = g(z) + s ξ of a generator with Gaussian output.
+
+    K networks guess z from x; Newton steps (Gauss–Newton, along the best of a few lengths) lead each guess down the
+    cost :math:`c = \tfrac12|z|^2 + |x - g(z)|^2/2s^2` to a latent z_k(x), and
+
+    .. math:: p_E(z \mid x) = \sum_k \pi_k\, N(z; z_k, A_k^{-1}), \qquad A = 1 + J^\top J/s^2, \qquad
+              J = \partial g/\partial z, \qquad \pi_k \propto e^{-c_k} |A_k|^{-1/2}.
+
+    All of it depends on x alone, so that
+
+    .. math:: w = \frac{e^{-u(x)}\, p_E(z \mid x)}{N(z; 0, 1)\, N(x; g(z), s^2)}
+
+    has E[w] = Z for any guess and any generator; where g is one to one and smooth over s, w = e^{−u}/q. A sample whose
+    latent is not found has a weight near zero: what g folds more often than there are guesses is paid for by the
+    effective sample size.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target` without periods.
+        settings: :class:`~openmm_diffsampler.samplers.DiKLSettings`.
+
+    References:
+        Tierney & Kadane, Accurate approximations for posterior moments, J. Am. Stat. Assoc. 81 (1986), for Gaussians at
+        optima; the estimator is that of an auxiliary variable, as in variational autoencoders.
+    """
+
+    def __init__(self, target, settings):
+        super().__init__()
+        self.target, self.settings = target, settings
+        size = {"width": settings.encoder_width, "n_layers": settings.encoder_layers}
+        self.is_equivariant = len(target.event_shape) == 2 and target.translation_invariant
+        made = []
+        for _ in range(settings.n_guesses):
+            if self.is_equivariant:
+                length = settings.length
+                network = EquivariantNetwork(*target.event_shape, **size, length=length, furthest=20 * length)
+                last = network.push
+            else:
+                network = MLP(target.event_shape, **size, n_waves=settings.score_waves)
+                last = network.last
+            torch.nn.init.normal_(last.weight, std=0.1 / settings.encoder_width**0.5)  # guesses must differ to part
+            made.append(network)
+        self.networks = torch.nn.ModuleList(made)
+        self.log_width = torch.nn.Parameter(torch.zeros(()))
+
+    def guesses(self, x):
+        """z (n_guesses, n, *event_shape) from x."""
+        inner = x if self.is_equivariant else x / self.settings.scale
+        nothing = torch.zeros(len(x), dtype=torch.float32, device=x.device)
+        found = torch.stack([network(inner.float(), nothing) for network in self.networks])
+        return x / self.settings.scale + found.to(x.dtype)
+
+    def fit(self, pairs, n_steps, batch_size, generator, learning_rate=_LEARNING_RATE):
+        """Fit the guesses to pairs z, x of the generator: the likelihood of z among Gaussians around them.
+
+        Returns the mean square of the nearest guess's error at the end.
+        """
+        z, x = pairs
+        optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
+        d, nearest = self.target.n_degrees_of_freedom, torch.nan
+        for step in range(n_steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+            rows = torch.randint(len(z), (batch_size,), generator=generator, device=z.device)
+            square = (self.guesses(x[rows]) - z[rows]).flatten(2).square().sum(2)
+            loss = -torch.logsumexp(-0.5 * square * (-2 * self.log_width).exp(), 0).mean() + d * self.log_width
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            nearest = float(square.detach().amin(0).mean()) / d
+        return nearest
+
+    @torch.no_grad()
+    def log_density(self, g, z, x):
+        """log p_E(z | x), (n,) in double precision; `g` is the generator, z → x."""
+        basis = self._basis(x)
+        found = [self._gaussian(g, guess, z.flatten(1) @ basis, basis, x) for guess in self.guesses(x)]
+        evidence, log_normal = (torch.stack(values) for values in zip(*found, strict=True))
+        return torch.logsumexp(evidence.log_softmax(0) + log_normal, 0)
+
+    def _gaussian(self, g, guess, z, basis, x):
+        """Of one guess: log e^{−c}|A|^{−1/2} and log N(z; z_k, A^{−1}), (n,) each."""
+        s = self.settings.output_noise
+        a = self.target.project(guess).flatten(1) @ basis
+        for _ in range(self.settings.n_newton):
+            precision, there, jacobian = self._precision(g, a, basis, x, s)
+            slope = a - ((x - there).flatten(1) @ basis).unsqueeze(1).matmul(jacobian).squeeze(1) / s**2
+            step = torch.linalg.solve(precision, slope)
+            trials = torch.stack([a, *(a - length * step for length in _LENGTHS)])
+            cost = torch.stack([self._cost(g, trial, basis, x, s) for trial in trials])
+            best = torch.where(cost.isfinite(), cost, torch.inf).argmin(0)
+            a = trials[best, torch.arange(len(a), device=a.device)]
+        precision, _, _ = self._precision(g, a, basis, x, s)
+        log_volume = 0.5 * torch.linalg.slogdet(precision).logabsdet
+        away = z - a
+        square = (away * (precision @ away.unsqueeze(2)).squeeze(2)).sum(1)
+        log_normal = log_volume - 0.5 * square - 0.5 * a.shape[1] * math.log(2 * math.pi)
+        return -self._cost(g, a, basis, x, s) - log_volume, log_normal
+
+    def _basis(self, x):
+        """(D, d) orthonormal directions of the subspace that the target lives in."""
+        size = x[0].numel()
+        every = torch.eye(size, dtype=torch.float64, device=x.device).reshape(size, *self.target.event_shape)
+        projected = self.target.project(every).flatten(1)
+        values, vectors = torch.linalg.eigh(projected)
+        return vectors[:, values > 0.5]
+
+    def _at(self, g, a, basis):
+        return g((a @ basis.T).reshape(-1, *self.target.event_shape).float()).double()
+
+    def _cost(self, g, a, basis, x, s):
+        return 0.5 * (a.square().sum(1) + (x - self._at(g, a, basis)).flatten(1).square().sum(1) / s**2)
+
+    def _precision(self, g, a, basis, x, s):
+        """A (n, d, d), g(z) (n, *event_shape) and J (n, d, d), column by column in forward mode."""
+        columns, there = [], None
+        for direction in basis.T:
+            tangent = direction.reshape(1, *self.target.event_shape).expand(len(a), *self.target.event_shape)
+            z = (a @ basis.T).reshape(-1, *self.target.event_shape).float()
+            there, column = torch.func.jvp(g, (z,), (tangent.float(),))
+            columns.append(column.double().flatten(1) @ basis)
+        jacobian = torch.stack(columns, 2)
+        one = torch.eye(jacobian.shape[2], dtype=torch.float64, device=x.device)
+        return one + jacobian.transpose(1, 2) @ jacobian / s**2, there.double(), jacobian

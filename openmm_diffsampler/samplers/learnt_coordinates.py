@@ -1,0 +1,37 @@
+"""In which coordinates samplers learn a target."""
+
+from openmm_diffsampler.coordinates import InternalTarget, StandardColumns
+
+__all__ = ["in_coordinates", "standard_columns"]
+
+
+def in_coordinates(target):
+    """A molecule with bonds over its internal coordinates, with its double bonds held; any other target as it is.
+
+    Raises:
+        TypeError: atoms of different elements without bonds.
+        ValueError: a molecule without positions.
+        NoInternalCoordinatesError: an energy that depends on where the molecule is.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> in_coordinates(load_system("alanine-dipeptide").target()).event_shape
+        (60,)
+    """
+    topology = target.topology
+    if topology is not None and topology.n_bonds:
+        if target.positions is None:
+            raise ValueError(f"{target.name} has no positions; pass positions= to OpenMMTarget")
+        target = InternalTarget(target, target.positions)
+    elif topology is not None and len({atom.element for atom in topology.atoms}) > 1:
+        raise TypeError(f"{target.name} has no bonds and different elements; give a topology with its bonds")
+    if isinstance(target, InternalTarget) and not target.held:
+        target.hold_double_bonds()
+    return target
+
+
+def standard_columns(target, x):
+    """The :class:`~openmm_diffsampler.coordinates.StandardColumns` of a target, from configurations in equilibrium."""
+    if isinstance(target, InternalTarget):
+        return StandardColumns.of_molecule(target, x)
+    return StandardColumns.of_particles(x) if target.translation_invariant else StandardColumns.of_density(x)

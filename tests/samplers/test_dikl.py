@@ -1,0 +1,199 @@
+"""DiKL: modes that plain reverse KL loses, weights of known log Z, resuming, presets; z-scores of 4 allowed."""
+
+import math
+
+import pytest
+import torch
+
+from openmm_diffsampler import DiKL, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
+from openmm_diffsampler.diffusion.kernels import log_normal
+from openmm_diffsampler.networks import Generator
+from openmm_diffsampler.samplers import load_sampler
+from openmm_diffsampler.samplers.dikl import published_ratios
+from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings
+from openmm_diffsampler.samplers.latent_encoder import LatentEncoder
+
+SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
+FEW = SMALL | {"batch_size": 8, "width": 8, "score_width": 8, "encoder_width": 8, "n_final_steps": 4, "n_pool": 32}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3], name="two modes")
+    levels = {"scale": 2.0, "s_max": 8.0, "s_prior": 40.0}
+    return DiKL(target, **SMALL, **levels, n_trajectories=0, n_final_steps=800).fit(500)
+
+
+def test_both_modes_with_their_weights(trained):
+    x = trained.sample(4000, None, seed=1).x
+    assert abs(float((x > 0).double().mean()) - 0.75) < 0.1
+    assert abs(float(x[x > 0].median()) - 2) < 0.8 and abs(float(x[x < 0].median()) + 2) < 0.8
+
+
+def test_plain_reverse_kl_settles_in_one_of_distant_modes():
+    target = GaussianMixture([[-6.0], [6.0]], scales=0.5, name="distant modes")
+    shares = {}
+    for objective in ("diffusive", "reverse-kl"):
+        settings = SMALL | {"n_final_steps": 4, "s_max": 12.0, "s_prior": 50.0, "n_particles": 32}
+        sampler = DiKL(target, objective=objective, n_trajectories=0, scale=3.0, **settings).fit(300)
+        shares[objective] = float((sampler.sample(2000, None, seed=1).x > 0).double().mean())
+    assert 0.3 < shares["diffusive"] < 0.7
+    assert not 0.1 < shares["reverse-kl"] < 0.9
+
+
+@pytest.mark.parametrize("weights", ["encoder", "path"])
+def test_weights_are_consistent(trained, weights):
+    wt = trained.sample(4000, weights, seed=1)
+    assert wt.kind == "importance" and wt.effective_sample_size > 0.2 * 4000
+    assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+    share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
+    assert abs(share - 0.75) < 4 * error
+
+
+def test_encoder_weights_of_a_linear_generator_are_exact():
+    """x = a z + s ξ is a Gaussian of variance a² + s²: Newton finds the posterior of z from any guess."""
+    target = GaussianMixture(torch.zeros(1, 3), scales=1.3)
+    settings = DiKLSettings(scale=1.3, encoder_width=8, encoder_layers=1, output_noise=0.4, n_newton=1)
+    encoder, g = LatentEncoder(target, settings), Generator(target, scale=1.3, width=8, n_layers=1)
+    generator = torch.Generator().manual_seed(0)
+    z, noise = target.normal(100, generator), target.normal(100, generator)
+    x = 1.3 * z + 0.4 * noise
+    variance = 1.3**2 + 0.4**2
+    log_x = encoder.log_density(g, z, x) - log_normal(target, z, 1.0) - log_normal(target, noise, 0.4)
+    exact = 0.5 * (x.square().sum(1) / variance + 3 * math.log(2 * math.pi * variance))
+    torch.testing.assert_close(log_x, exact, rtol=1e-4, atol=1e-3)
+
+
+def test_encoder_weights_of_a_folded_generator_find_both_latents():
+    """x = |z| + s ξ, whose density is 2N(x; 0, 1): log Z of the half-normal target e^{−x²/2} on x > 0 is ½ ln(π/2)."""
+    target = GaussianMixture([[0.0]], scales=1.0)
+    settings = DiKLSettings(encoder_width=32, encoder_layers=2, output_noise=0.05)
+    torch.manual_seed(0)
+    encoder, generator = LatentEncoder(target, settings), torch.Generator().manual_seed(0)
+    z = target.normal(4000, generator)
+    noise = target.normal(4000, generator)
+    x = z.abs() + 0.05 * noise
+    encoder.fit((z, x), 300, 256, generator)
+    log_ratio = encoder.log_density(lambda z: z.abs(), z, x) - log_normal(target, z, 1.0)
+    log_weights = (
+        log_ratio - log_normal(target, noise, 0.05) + torch.where(x[:, 0] > 0.2, -0.5 * x[:, 0] ** 2, -torch.inf)
+    )
+    weights = log_weights.exp()
+    exact = math.sqrt(math.pi / 2) * math.erfc(0.2 / math.sqrt(2))
+    assert abs(float(weights.mean()) - exact) < 4 * float(weights.std()) / 4000**0.5
+    assert float(weights.std() / weights.mean()) < 1.2  # half of the mass found each way
+
+
+def test_saved_and_loaded(trained, tmp_path):
+    trained.save(tmp_path)
+    again = load_sampler(tmp_path, trained.target)
+    for weights in ("encoder", "path", None):
+        theirs, ours = again.sample(20, weights, seed=3), trained.sample(20, weights, seed=3)
+        assert torch.equal(theirs.x, ours.x) and torch.equal(theirs.log_weights, ours.log_weights)
+
+
+@pytest.mark.parametrize("posterior", ["generated", "kept"])
+def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
+    target = GaussianMixture([[-2.0], [2.0]], scales=0.5)
+    settings = FEW | {"posterior": posterior, "n_trajectories": 1, "n_leapfrog": 1}
+    whole = DiKL(target, **settings)
+    whole.fit(8, checkpoint=tmp_path / "whole", checkpoint_every=4)
+
+    class StoppedError(Exception):
+        pass
+
+    class Stopping(DiKL):
+        def _after_step(self, run):
+            if run.step == 7:
+                raise StoppedError
+            return super()._after_step(run)
+
+    with pytest.raises(StoppedError):
+        Stopping(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
+    resumed = DiKL(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
+    for ours, theirs in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    for ours, theirs in zip(whole.companion.parameters(), resumed.companion.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "make", [gmm40, ManyWell, DoubleWell, lambda: load_system("lj13").target()], ids=["gmm40", "mw32", "dw4", "lj13"]
+)
+@pytest.mark.parametrize("preset", ["paper", "default"])
+def test_every_preset_trains_and_samples(make, preset):
+    target, few = make(), FEW | {"n_layers": 1, "score_layers": 1, "n_particles": 3}
+    few |= {"n_trajectories": 2} if dikl_settings(target, preset).n_trajectories else {}
+    sampler = DiKL(target, preset, **few).fit(3)
+    assert sampler.record["n_steps"] == 3 and sampler.record["n_evaluations"] == target.n_evaluations
+    assert sampler.sample(4, None).x.shape == (4, *target.event_shape)
+    raw, weighted = sampler.sample(4, None, n_refine=2), sampler.sample(4, "path", n_levels=5)
+    assert raw.reduced_potential.isfinite().all() and weighted.x.shape == (4, *target.event_shape)
+
+
+def test_particles_turn_with_their_latent():
+    target, generator = LennardJones(5), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    g = Generator(target, scale=0.7, width=8, n_layers=2, n_blocks=2)
+    for parameter in g.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    z = target.normal(6, generator).float()
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
+    order = torch.randperm(5, generator=generator)
+    torch.testing.assert_close(g(z @ turn)[:, order], (g(z) @ turn)[:, order], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(g(z[:, order]), g(z)[:, order], rtol=1e-3, atol=1e-4)
+
+
+def test_refinement_brings_samples_nearer():
+    target = DoubleWell()
+    sampler = DiKL(target, **FEW).fit(3)
+    means = [float(sampler.sample(500, None, seed=1, n_refine=n).reduced_potential.mean()) for n in (0, 5, 50)]
+    assert means[0] > means[1] > means[2]
+
+
+def test_a_molecule_in_internal_coordinates():
+    target = load_system("alanine-dipeptide").target()
+    settings = FEW | {"n_exploration": 60_000, "n_chains": 32, "n_warmup": 5}
+    sampler = DiKL(target, **settings).fit(3)
+    assert sampler.weight_kinds == ("path",)
+    wt = sampler.sample(5, None)
+    assert wt.x.shape == (5, 22, 3) and wt.topology.n_atoms == 22
+    with pytest.raises(ValueError, match="weights is 'encoder'"):
+        sampler.sample(5, "encoder")
+
+
+def test_training_stops_early():
+    target = GaussianMixture([[0.0]], scales=1.0)
+    sampler = DiKL(target, **FEW, patience=5, learning_rate=1e-9).fit(500)
+    assert sampler.record["n_steps"] < 500
+
+
+def test_published_ladder():
+    alpha = (1 + published_ratios(1e-6, 0.05, 30).square()).rsqrt()
+    assert len(alpha) == 30 and abs(float(alpha[-1]) - 0.683) < 1e-3
+    alpha = (1 + published_ratios(1e-4, 0.15, 30).square()).rsqrt()
+    assert abs(float(alpha[-1]) - 0.305) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"n_partikles": 3}, TypeError, "n_partikles"),
+        ({"weighting": "best"}, ValueError, "weighting is 'best'"),
+        ({"posterior": "exact"}, ValueError, "posterior is 'exact'"),
+        ({"s_max": 1000.0}, ValueError, "must rise"),
+        ({"n_particles": 1, "n_trajectories": 0}, ValueError, "needs n_trajectories"),
+        ({"n_steps": 0}, ValueError, "n_steps is 0"),
+    ],
+)
+def test_bad_settings(changes, error, match):
+    with pytest.raises(error, match=match):
+        DiKL(DoubleWell(), **changes)
+
+
+def test_refused_before_work():
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        DiKL(DoubleWell()).sample(3)
+    sampler = DiKL(DoubleWell(), **FEW).fit(2)
+    with pytest.raises(TypeError, match="unknown options"):
+        sampler.sample(3, "encoder", n_refine=3)
