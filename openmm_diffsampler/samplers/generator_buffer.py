@@ -12,6 +12,8 @@ __all__ = ["GeneratorBuffer"]
 _CLASH = 10.0
 #: Largest noise on configurations of the buffer, in thermal widths.
 _LARGEST_NOISE = 0.5
+#: Largest turn of a torsion, likewise.
+_LARGEST_TURN = 1.2
 #: Bins of a turn that tell how rare a torsion is.
 _N_BINS = 36
 #: How much of the running log Z a new estimate leaves.
@@ -116,10 +118,19 @@ class GeneratorBuffer:
         return torch.where(inside, self.target.reduced_potential(y) - self.columns.log_scale, torch.inf)
 
     def _noised(self, c, u, generator):
-        """Configurations somewhat off those of the buffer, by up to a few tenths of thermal widths; their energies."""
+        """Configurations somewhat off those of the buffer, by up to a few tenths of thermal widths; their energies.
+
+        In every other one a torsion turns on, towards where few configurations of the buffer are: between wells.
+        """
         y, _ = self.columns.from_columns(c)
         s = _LARGEST_NOISE * torch.rand(len(c), 1, generator=generator, dtype=y.dtype)
         y = y + s * self.target.normal(len(y), generator)
+        if self.columns.n_circular:
+            rows = torch.nonzero(torch.rand(len(y), generator=generator) < 0.5)[:, 0]
+            turning = torch.as_tensor(self.target.turning)
+            torsion = turning[torch.randint(len(turning), (len(rows),), generator=generator)]
+            turn = 2 * torch.rand(len(rows), generator=generator, dtype=y.dtype) - 1
+            y[rows, torsion] += _LARGEST_TURN * turn
         # A clash counts as so much higher than where it came from: every row has a finite place to go to.
         u_noised = self.target.reduced_potential(y) - self.columns.log_scale
         return self.columns.to_columns(y), torch.minimum(u_noised, u + 2 * _CLASH)

@@ -183,6 +183,21 @@ def test_rows_with_rare_torsions_come_more_often(peptide):
     assert abs(share - 0.02) < 4 * (0.02 / 100_000) ** 0.5 + 1e-4
 
 
+def test_noised_copies_turn_torsions_and_have_their_own_energies(peptide):
+    buffer, generator, n = peptide.buffer, torch.Generator().manual_seed(0), 2000
+    before = buffer.c[:1].expand(n, -1)
+    c, u, others = buffer.draw_mixed(n, 0.0, 1.0, generator)
+    assert others == n
+    c, u = buffer._noised(before, buffer.u[:1].expand(n), generator)
+    away = buffer.columns.from_columns(c)[0] - buffer.columns.from_columns(before)[0]
+    torsions = buffer.target.turning
+    far = (away[:, torsions].abs() > 0.8).double().mean(0)  # noise alone hardly gets there
+    assert (far > 0.1 * 0.5 / len(torsions)).all() and (far < 0.5).all()
+    kept = u < buffer.u[0] + 19.9
+    assert kept.double().mean() > 0.5
+    torch.testing.assert_close(u[kept], buffer.reduced_potential(c[kept]), rtol=1e-4, atol=1e-2)
+
+
 def test_refusals():
     with pytest.raises(TypeError, match="no setting 'widht'"):
         BoltzmannGenerator(mixture(), widht=3)
