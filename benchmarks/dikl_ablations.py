@@ -12,6 +12,7 @@ import argparse
 import torch
 
 from openmm_diffsampler import DiKL, GaussianMixture
+from openmm_diffsampler.samplers.dikl_settings import published_ratios
 
 SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 8, "n_score_steps": 2, "n_final_steps": 4}
 POSTERIORS = {
@@ -31,15 +32,27 @@ def show(label, d, changes, options):
     settings = SMALL | {"s_min": 0.1, "s_max": d, "s_prior": 10 * d, "scale": max(1.0, d / 4), "n_trajectories": 0}
     shares, widths = [], []
     for seed in range(options.seeds):
-        before = target.n_evaluations
-        sampler = DiKL(target, seed=seed, **(settings | changes)).fit(options.steps)
+        spent = []
+        sampler = DiKL(target, seed=seed, **(settings | changes))
+        after_step = sampler._after_step
+        sampler._after_step = lambda run, kept=after_step, spent=spent: spent.append(run.n_evaluations) or kept(run)
+        sampler.fit(options.steps)
         x = sampler.sample(4000, None, seed=seed).x
         right = x[:, 0] > 0
         shares.append(right.double().mean())
         widths.append((x[right] - target.means[1]).square().mean().sqrt())
     shares, widths = torch.stack(shares), torch.stack(widths)
     figures = [f"{float(v.nanmean()):.3f} ± {float(v.std()):.3f}" for v in (shares, widths)]
-    print(f"| {label} | {' | '.join(figures)} | {(target.n_evaluations - before - 4000) / 1e6:.2f}e6 |", flush=True)
+    print(f"| {label} | {' | '.join(figures)} | {spent[-1] / 1e6:.2f}e6 |", flush=True)
+
+
+def last_beta(n_levels, ratio):
+    """The last β of a linear ladder that ends just below σ/α = `ratio`."""
+    low, high = 0.003, 0.999
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if published_ratios(0.003, middle, n_levels)[-1] < ratio else (low, middle)
+    return low
 
 
 def head(name):
@@ -60,12 +73,8 @@ def main():
         head("levels, modes 8 apart")
         show("continuous", 8.0, {}, options)
         for n in (3, 10, 30):
-            show(
-                f"published ladder of {n}",
-                8.0,
-                {"n_levels": n, "beta_min": 0.003, "beta_max": min(0.95, 12 / n)},
-                options,
-            )
+            ladder = {"n_levels": n, "beta_min": 0.003, "beta_max": last_beta(n, 4.0)}
+            show(f"ladder of {n}, β linear", 8.0, ladder, options)
     if "posterior" in options.what:
         head("draws of the posterior, modes 8 apart")
         for name, changes in POSTERIORS.items():

@@ -187,7 +187,8 @@ class Sampler(ABC):
             n: samples.
             weights: one of the :attr:`weight_kinds` of the method: ``"density"``: exact weights of a density in closed
                 form; ``"annealed"``: the same, of samples that are led to the target first; ``"path"``: exact weights
-                of random paths; ``"ode"``: those of a probability flow, exact up to the error of the solver.
+                of random paths; ``"encoder"``: exact ones of a one-step generator's own samples; ``"ode"``: those of a
+                probability flow, exact up to the error of the solver.
                 ``"auto"`` is the first that the method has. None: samples alone, all weights equal.
             seed: of the random numbers.
             batch_size: samples at a time.

@@ -1,4 +1,4 @@
-"""What the replay buffer of iDEM starts with: configurations in equilibrium, and what is measured on them."""
+"""What training starts with: configurations in equilibrium, and what is measured on them."""
 
 import torch
 
@@ -9,7 +9,7 @@ from openmm_diffsampler.mcmc.state import evaluate
 
 from .exploration import explore_for
 
-__all__ = ["equilibrium_start", "width_of"]
+__all__ = ["equilibrium_start", "hamiltonian_step_size", "whiten", "width_of"]
 
 #: Chains and trajectories that the Hamiltonian step size of a molecule is found with, and where it starts.
 _N_CHAINS, _N_TRAJECTORIES, _STEP_SIZE = 256, 60, 0.4
@@ -31,16 +31,27 @@ def equilibrium_start(target, n, run):
     if options.initial == "annealed":
         chains = annealed_chains(target, n, options.s_max, run.generator)
         return chains.state.x, chains.step_size
+    y = whiten(run, target)
+    rows = torch.randperm(len(y), generator=run.generator, device=target.device)[:n]
+    x = wrapped(target, target.from_internal(y[rows]))
+    return x, hamiltonian_step_size(target, x, options.n_leapfrog, run.generator)
+
+
+def whiten(run, target):
+    """Explore a molecule, and whiten its coordinates by what is found: (n, 3N − 6) in those of its InternalTarget."""
     y = explore_for(run, target.internal).x.to(target.device, target.dtype)
     target.whiten(y)
     target.load_state_dict({name: run.agree(value) for name, value in target.state_dict().items()})
-    rows = torch.randperm(len(y), generator=run.generator, device=target.device)[:n]
-    x = wrapped(target, target.from_internal(y[rows]))
-    kernel, state = HamiltonianKernel(_STEP_SIZE, options.n_leapfrog), evaluate(target, x[:_N_CHAINS])
+    return y
+
+
+def hamiltonian_step_size(target, x, n_leapfrog, generator):
+    """The step size of Hamiltonian trajectories that suits a target, learnt on the first of x (n, *event_shape)."""
+    kernel, state = HamiltonianKernel(_STEP_SIZE, n_leapfrog), evaluate(target, x[:_N_CHAINS])
     for _ in range(_N_TRAJECTORIES):
-        state = kernel(target, state, run.generator, adapt=True)
+        state = kernel(target, state, generator, adapt=True)
     kernel.step_size.freeze()
-    return x, kernel.step_size.value
+    return kernel.step_size.value
 
 
 def width_of(target, x):

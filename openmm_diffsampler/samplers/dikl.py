@@ -17,17 +17,18 @@ from openmm_diffsampler.diffusion import (
 )
 from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
-from openmm_diffsampler.mcmc.kernels import HamiltonianKernel
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import MLP, EquivariantNetwork, Generator, PreconditionedScore
 
 from .base import Sampler
-from .dikl_settings import dikl_settings
-from .exploration import explore
+from .buffer_start import hamiltonian_step_size, whiten
+from .dikl_settings import dikl_settings, published_ratios
 from .latent_encoder import LatentEncoder
 from .learnt_coordinates import in_coordinates
+from .progress import sampling_progress
 from .replay import ReplayBuffer
+from .training import TrainingDivergedError
 
 __all__ = ["DiKL"]
 
@@ -39,8 +40,10 @@ _N_MEASURED = 1024
 _MEMORY = 0.01
 #: Bins of t whose differences of scores are measured apart.
 _N_SIZES = 16
-#: Leapfrog steps of a trajectory that refines samples; samples and trajectories that its step size is found with.
-_N_REFINE_LEAPFROG, _N_STEP_CHAINS, _N_STEP_TRAJECTORIES = 5, 256, 60
+#: How often the samples change that the companion is fitted to in the end.
+_N_POOLS = 8
+#: Leapfrog steps of a trajectory that refines samples.
+_N_REFINE_LEAPFROG = 5
 
 
 class DiKL(Sampler):
@@ -115,7 +118,9 @@ class DiKL(Sampler):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
             self.companion = self._build_companion().to(self.target.device)
-            self.encoder = LatentEncoder(self.target, options).to(self.target.device)
+            self.encoder = None
+            if "encoder" in self.weight_kinds:
+                self.encoder = LatentEncoder(self.target, options).to(self.target.device)
         self.step_size = None
 
     def _settings(self, preset, changes):
@@ -151,11 +156,7 @@ class DiKL(Sampler):
     def _prepare(self, run):
         options, target = self.settings, self.target
         if isinstance(target, WhitenedTarget):
-            seed = self.seed + 1_000_003 * run.rank
-            n = run.share(options.n_exploration)
-            y = explore(target.internal, n, options, seed, run.progress, run.interrupted).x
-            target.whiten(y.to(target.device, target.dtype))
-            target.load_state_dict({name: run.agree(value) for name, value in target.state_dict().items()})
+            whiten(run, target)
         self.pool = ReplayBuffer(
             self._latents_and_samples(options.batch_size, run.generator, run.model)[1], options.n_pool
         )
@@ -169,7 +170,8 @@ class DiKL(Sampler):
         self._fitted, self._optimizer = run.fabric.setup(self.companion, optimizer)
         self.posterior = PosteriorSampler(
             self.target,
-            self.schedule,
+            options.s_min,
+            options.s_max,
             start={"generated": "given", "kept": "given"}.get(options.posterior, options.posterior),
             n_particles=options.n_particles,
             n_anneal=options.n_anneal,
@@ -205,12 +207,14 @@ class DiKL(Sampler):
         options, target, generator = self.settings, self.target, run.generator
         done = run.step / run.n_steps
         rate = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)) if options.decay else 1.0
-        metrics = {"score loss": self._fit_companion(run, self.pool, options.n_score_steps, rate, self._top)}
+        pool = self.pool if options.n_pool else None
+        metrics = {"score loss": self._fit_companion(run, pool, options.n_score_steps, rate, self._top)}
         n = run.share(options.batch_size)
         z, noise, t, start = self._noise(n, generator)
         x = run.model(z.float())
         clean = x.detach().to(target.dtype)
-        self.pool.append(clean[clean.flatten(1).isfinite().all(1)])
+        latest = clean if start is None else self._latents_and_samples(n, generator, run.model)[1]
+        self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
         s = self.schedule.ratio(t)
         x_t = clean + self._per_row(s) * noise
         with torch.no_grad():
@@ -219,22 +223,24 @@ class DiKL(Sampler):
             u, of_target = target.reduced_potential_and_score(x_t)
             metrics["energy"] = float(u[u.isfinite()].mean())
         else:
-            found = self.posterior(x_t, t, generator, x_0=self._start(start, clean), baseline=of_samples)
+            found = self.posterior(x_t, s, generator, x_0=self._start(start, clean), baseline=of_samples)
             of_target = found.score
             metrics |= found.metrics
             if options.posterior == "kept":
                 self.kept = (z, noise, t, found.x)
-        difference = self._weights(s) * (of_samples - of_target)
+        difference = of_samples - of_target
+        gap = s * difference.flatten(1).square().sum(1).div(target.n_degrees_of_freedom).sqrt()
+        metrics["score gap"] = self._last_gap = float(run.agree(gap.nanmedian()))
+        difference = self._weights(s) * difference
         if options.weighting == "even":
             difference = difference / self._per_row(self._sizes(difference, t))
         square = difference.flatten(1).square().sum(1) / target.n_degrees_of_freedom
         root = square.nanmedian().sqrt()
         bound = options.score_clip * root / square.sqrt().clamp(min=1e-30)
         difference = torch.where(self._per_row(square.isfinite()), difference * self._per_row(bound.clamp(max=1)), 0.0)
-        metrics["score gap"] = self._last_gap = float(root)
         metrics["clipped"] = float((bound < 1).double().mean())
-        # Of unit size whatever the levels weigh, so that one clip of gradients suits all.
-        push = (difference / root.clamp(min=1e-30)).to(x.dtype)
+        # Of unit size whatever the levels weigh and x is counted in, so that one clip of gradients suits all.
+        push = (difference / root.clamp(min=1e-30) / options.scale).to(x.dtype)
         return (push * x).flatten(1).sum(1).mean() / target.n_degrees_of_freedom**0.5, metrics
 
     def _noise(self, n, generator):
@@ -256,17 +262,19 @@ class DiKL(Sampler):
         return clean if start is None else torch.where(start.isnan(), clean, start)
 
     def _sizes(self, difference, t):
-        """Running root mean square of differences of scores at t, (n,)."""
+        """Root of the running median square of differences of scores at t, (n,)."""
         square = difference.flatten(1).square().mean(1).double().cpu()
         bins = (t.cpu() / self._top * _N_SIZES).long().clamp(0, _N_SIZES - 1)
-        valid = square.isfinite() & (square < 1e4 * square.nanmedian())
-        count = torch.bincount(bins[valid], minlength=_N_SIZES)
-        found = torch.zeros(_N_SIZES, dtype=torch.float64).index_add_(0, bins[valid], square[valid]) / count.clamp(
-            min=1
-        )
-        keep = torch.where(self.sizes > 0, 1 - _MEMORY, 0.0)
-        self.sizes = torch.where(count > 0, keep * self.sizes + (1 - keep) * found, self.sizes)
-        return self.sizes[bins].sqrt().clamp(min=1e-12).to(t)
+        for k in range(_N_SIZES):
+            found = square[(bins == k) & square.isfinite()]
+            if len(found):  # the median: a single clash would count for thousands of steps
+                keep = 1 - _MEMORY if self.sizes[k] > 0 else 0.0
+                self.sizes[k] = keep * self.sizes[k] + (1 - keep) * found.median()
+        known = torch.nonzero(self.sizes > 0)[:, 0]
+        if not len(known):
+            return torch.ones_like(t)
+        nearest = known[(bins[:, None] - known).abs().argmin(1)]
+        return self.sizes[nearest].sqrt().to(t)
 
     def _weights(self, s):
         ratio = s / self.settings.scale
@@ -280,13 +288,19 @@ class DiKL(Sampler):
         return self._per_row(by_row)
 
     def _fit_companion(self, run, pool, n_steps, rate, top):
-        """Denoising score matching on the pool up to t = `top`; returns the mean loss, 1 if it knows only the width."""
+        """Denoising score matching up to t = `top` on the pool, or on new samples where it is None.
+
+        Returns the mean loss: 1 if the companion knows the width alone.
+        """
         target, generator, total = self.target, run.generator, 0.0
         for group in self._optimizer.param_groups:
             group["lr"] = rate * self.settings.score_learning_rate
         n = run.share(self.settings.batch_size)
         for _ in range(n_steps):
-            x = pool.x[pool.draw(n, generator)]
+            if pool is None:
+                x = self._latents_and_samples(n, generator, run.model)[1]
+            else:
+                x = pool.x[pool.draw(n, generator)]
             spots = torch.rand(n, generator=generator, dtype=x.dtype, device=x.device)
             t = top * (torch.arange(n, dtype=x.dtype, device=x.device) + spots) / n
             noise, s = target.normal(n, generator), self._per_row(self.schedule.ratio(t))
@@ -295,7 +309,14 @@ class DiKL(Sampler):
             loss = error.square().flatten(1).sum(1).mean() / target.n_degrees_of_freedom
             self._optimizer.zero_grad()
             run.fabric.backward(loss)
-            run.fabric.clip_gradients(self._fitted, self._optimizer, max_norm=self.settings.gradient_clip)
+            norm = run.fabric.clip_gradients(
+                self._fitted, self._optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
+            )
+            if not (loss.isfinite() and norm.isfinite()):
+                raise TrainingDivergedError(
+                    f"the companion's loss or its gradient is not finite at step {run.step}. {self.diagnosis()} A "
+                    f"score_learning_rate below {self.settings.score_learning_rate:g} may help"
+                )
             self._optimizer.step()
             total += float(loss.detach()) / n_steps
         return total
@@ -323,25 +344,33 @@ class DiKL(Sampler):
 
     def _finish(self, run):
         """Companion and encoder, which weights need, of the averaged generator; the step size of refinement."""
-        options, target = self.settings, self.target
+        options, target, n_steps = self.settings, self.target, self.settings.n_final_steps
         n_pairs = max(options.n_pool, 8 * options.batch_size)
-        z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
-        half = options.n_final_steps // 2
-        pool = ReplayBuffer(x, n_pairs)
-        for rate in (1.0, 0.3, 0.1, 0.03):
-            self._fit_companion(run, pool, max(1, options.n_final_steps // 4), rate, 1.0)
-            pool.append(self._latents_and_samples(n_pairs, run.generator, self.average)[1])
+        with sampling_progress(f"{target.name}, companion", n_steps, run.progress, unit="steps") as advance:
+            for k in range(n_steps):
+                if k % max(1, n_steps // _N_POOLS) == 0:
+                    pool = ReplayBuffer(self._latents_and_samples(n_pairs, run.generator, self.average)[1], n_pairs)
+                self._fit_companion(run, pool, 1, 0.02 + 0.98 * (1 - k / n_steps) ** 2, 1.0)
+                self._stop_if(run)
+                advance(1)
         with torch.no_grad():
-            self.tables = self._measured(pool.x[:_N_MEASURED], run.generator)
-        if target.periods is None and half:
+            tables = self._measured(pool.x[:_N_MEASURED], run.generator)
+        self.tables = LevelTables(*(run.agree(table) for table in tables))
+        if self.encoder is not None:
+            z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
             x = x + options.output_noise * target.normal(n_pairs, run.generator)
-            self.encoder.fit((z, x), options.n_final_steps, options.batch_size, run.generator)
-        kernel = HamiltonianKernel(options.step_size, _N_REFINE_LEAPFROG)
-        state = evaluate(target, wrapped(target, pool.x[:_N_STEP_CHAINS]))
-        for _ in range(_N_STEP_TRAJECTORIES):
-            state = kernel(target, state, run.generator, adapt=True)
-        kernel.step_size.freeze()
-        self.step_size = kernel.step_size.value
+            with sampling_progress(f"{target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
+                for _ in self.encoder.fit((z, x), n_steps, options.batch_size, run.generator):
+                    self._stop_if(run)
+                    advance(1)
+            for parameter in self.encoder.parameters():
+                parameter.data = run.agree(parameter.data)
+        step_size = hamiltonian_step_size(target, wrapped(target, pool.x), _N_REFINE_LEAPFROG, run.generator)
+        self.step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
+
+    def _stop_if(self, run):
+        if run.interrupted:
+            raise KeyboardInterrupt("stopped after the last step, while companion and encoder were fitted for weights")
 
     def _measured(self, x_0, generator):
         """Tables of the reverse process of the companion."""
@@ -380,7 +409,8 @@ class DiKL(Sampler):
         self.pool = ReplayBuffer(state["pool"].to(self.target.device), self.settings.n_pool)
         self.sizes = state["sizes"]
         kept = state.get("kept", {})
-        self.kept = tuple(kept[name] for name in ("z", "noise", "t", "x")) if kept else None
+        device = self.target.device
+        self.kept = tuple(kept[name].to(device) for name in ("z", "noise", "t", "x")) if kept else None
         self.gap, self.least_gap, self.least_step = state["gaps"]
         self.posterior.load_state_dict(state["posterior"])
         self.companion.load_state_dict(state["companion"])
@@ -398,7 +428,7 @@ class DiKL(Sampler):
             "tables": self.tables._asdict(),
             "step size": self.step_size,
         }
-        if self.target.periods is None:
+        if self.encoder is not None:
             state["encoder"] = dict(self.encoder.state_dict())
         return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
 
@@ -414,6 +444,8 @@ class DiKL(Sampler):
         known = {None: {"n_refine"}, "path": {"n_levels"}, "encoder": set()}[weights]
         if set(given) - known:
             raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
+        if given.get("n_refine", 0) < 0:
+            raise ValueError(f"n_refine is {given['n_refine']}; it must be at least 0")
         if self.step_size is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
@@ -445,14 +477,3 @@ class DiKL(Sampler):
         u = self.target.reduced_potential(x).double()
         log_joint = log_normal(self.target, z, 1.0) + log_normal(self.target, noise, s)
         return SolverSamples(x, self.encoder.log_density(self.average, z, x) - u - log_joint, u)
-
-
-def published_ratios(beta_min, beta_max, n_levels):
-    """s = σ/α of the published ladder, (n_levels,): β linear, α² the product of 1 − β.
-
-    Example:
-        >>> round(float(published_ratios(1e-6, 0.05, 30)[-1].square().add(1).rsqrt()), 3)  # α at the last level
-        0.683
-    """
-    kept = (1 - torch.linspace(beta_min, beta_max, n_levels, dtype=torch.float64)).cumprod(0)
-    return (1 / kept - 1).sqrt()

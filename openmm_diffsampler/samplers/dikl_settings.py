@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from .settings import from_preset, require_in_range
 
-__all__ = ["DiKLSettings", "dikl_settings"]
+__all__ = ["DiKLSettings", "dikl_settings", "published_ratios"]
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class DiKLSettings:
         width, n_layers, n_blocks: of the :class:`~openmm_diffsampler.networks.Generator`.
         n_waves: of its MLP.
         length: ℓ of the :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
-        score_width, score_layers, score_waves: of the companion, the score network of the generator's samples.
+        score_width, score_layers, score_waves: of the companion, the score network of the generator's samples; the
+            waves are the encoder's, too.
         score_learning_rate: of its Adam.
         n_score_steps: inner steps of denoising score matching to each outer one.
         s_min, s_max: noise-to-signal ratios between which divergences are summed, in the units of x.
         s_prior: where the companion's own ladder ends, so that it can be run as a sampler, far above `s_max`.
         n_levels: of the published ladder, or 0 for a continuous one: ln s even between s_min and s_max.
-        beta_min, beta_max: first and last β of the published ladder, linear in between; s² = 1/ᾱ² − 1, times scale².
+        beta_min, beta_max: first and last β of the published ladder, linear in between; s = scale·σ/α.
         weighting: w of the sum of divergences over ln s: ``"published"``: 1/α = √(1 + s²); ``"uniform"``; ``"even"``: 1
             over the root mean square of the differences of scores there, so that every level counts alike;
             ``"signal"``: s; ``"variance"``: s², which makes the step the difference of two denoised means.
@@ -43,9 +46,10 @@ class DiKLSettings:
         step_size: where their sizes start, in the units of x.
         mixing: ``"optimal"`` or ``"unit"``, of both score identities.
         lifetime: steps that latents are kept for on average, with ``"kept"``.
-        score_clip: largest norm of a difference of scores a row, in units of its root mean square, against outliers.
+        score_clip: largest size of a row's difference of scores, in units of the median one, against outliers.
         n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
-        n_pool: configurations, of the latest steps, that the companion is fitted to.
+        n_pool: configurations, of the latest steps, that the companion is fitted to; 0: new ones in every inner step,
+            as published.
         n_final_steps: steps of companion and encoder once the generator is done, for weights.
         n_path_levels: reverse steps of path weights.
         output_noise: s of the Gaussian that ends the generator for encoder weights, in the units of x.
@@ -109,8 +113,16 @@ class DiKLSettings:
         require_in_range(self, _MAY_BE_ZERO)
         if not self.s_min < self.s_max < self.s_prior:
             raise ValueError(f"s_min, s_max and s_prior are {self.s_min}, {self.s_max}, {self.s_prior}; they must rise")
-        if self.posterior in ("generated", "kept") and self.n_particles == 1 and not self.n_trajectories:
+        if self.posterior != "annealed" and self.n_particles == 1 and not self.n_trajectories:
             raise ValueError(f"posterior is {self.posterior!r}; it needs n_trajectories, or more n_particles")
+        if self.n_path_levels < 2:
+            raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
+        if self.n_levels:
+            highest = self.scale * float(published_ratios(self.beta_min, self.beta_max, self.n_levels)[-1])
+            if highest > self.s_max:
+                raise ValueError(
+                    f"the ladder of beta_max {self.beta_max} ends at s = {highest:.3g}, above s_max {self.s_max}"
+                )
 
 
 _CHOICES = {
@@ -127,9 +139,21 @@ _MAY_BE_ZERO = (
     "n_levels",
     "n_trajectories",
     "n_warmup",
-    "n_final_steps",
+    "n_pool",
     "n_newton",
 )
+
+
+def published_ratios(beta_min, beta_max, n_levels):
+    """s = σ/α of the published ladder, (n_levels,): β linear, α² the product of 1 − β.
+
+    Example:
+        >>> round(float(published_ratios(1e-6, 0.05, 30)[-1].square().add(1).rsqrt()), 3)  # α at the last level
+        0.683
+    """
+    kept = (1 - torch.linspace(beta_min, beta_max, n_levels, dtype=torch.float64)).cumprod(0)
+    return (1 / kept - 1).sqrt()
+
 
 #: Stands for any molecule in internal coordinates among the names of targets.
 _MOLECULE = "molecule"
@@ -147,6 +171,9 @@ _PAPER = DiKLSettings(
     score_layers=5,
     score_learning_rate=1e-4,
     n_score_steps=50,
+    s_min=0.01,
+    s_max=2000.0,
+    s_prior=4000.0,
     n_levels=30,
     weighting="published",
     posterior="annealed",
@@ -156,6 +183,7 @@ _PAPER = DiKLSettings(
     n_leapfrog=1,
     mixing="unit",
     score_clip=1e6,
+    n_pool=0,
 )
 _PARTICLES = replace(
     _PAPER, learning_rate=5e-4, patience=500, width=144, n_layers=8, score_width=144, score_layers=4, n_score_steps=100,
@@ -164,8 +192,8 @@ _PARTICLES = replace(
 
 _PRESETS = {
     "paper": {
-        None: replace(_PAPER, s_min=0.01, s_max=50.0, s_prior=100.0),
-        "gmm40": replace(_PAPER, scale=20.0, s_min=0.2, s_max=30_000.0, s_prior=100_000.0),
+        None: _PAPER,
+        "gmm40": replace(_PAPER, scale=20.0, s_min=0.2, s_max=40_000.0, s_prior=100_000.0),
         "mw32": replace(_PAPER, beta_max=0.15, s_min=0.01, s_max=3.2, s_prior=25.0),
         "dw4": replace(_PARTICLES, n_steps=2000, n_particles=20, n_anneal=10, length=2.0),
         "lj13": replace(
@@ -193,7 +221,8 @@ _PRESETS = {
             n_final_steps=1500, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
         ),
         _MOLECULE: DiKLSettings(
-            n_steps=3000, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0, output_noise=0.05,
+            n_steps=2000, batch_size=256, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0,
+            posterior="annealed", n_particles=4, n_trajectories=2, n_leapfrog=3,
         ),
     },
 }  # fmt: skip

@@ -67,13 +67,13 @@ class LatentEncoder(torch.nn.Module):
         return x / self.settings.scale + found.to(x.dtype)
 
     def fit(self, pairs, n_steps, batch_size, generator, learning_rate=_LEARNING_RATE):
-        """Fit the guesses to pairs z, x of the generator: the likelihood of z among Gaussians around them.
+        """Fit the guesses to pairs z, x of the generator, by the likelihood of z among Gaussians around them.
 
-        Returns the mean square of the nearest guess's error at the end.
+        Yields the loss of each step.
         """
         z, x = pairs
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
-        d, nearest = self.target.n_degrees_of_freedom, torch.nan
+        d = self.target.n_degrees_of_freedom
         for step in range(n_steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
@@ -83,8 +83,7 @@ class LatentEncoder(torch.nn.Module):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            nearest = float(square.detach().amin(0).mean()) / d
-        return nearest
+            yield float(loss.detach())
 
     @torch.no_grad()
     def log_density(self, g, z, x):
@@ -92,6 +91,8 @@ class LatentEncoder(torch.nn.Module):
         basis = self._basis(x)
         found = [self._gaussian(g, guess, z.flatten(1) @ basis, basis, x) for guess in self.guesses(x)]
         evidence, log_normal = (torch.stack(values) for values in zip(*found, strict=True))
+        lost = ~(evidence.isfinite() & log_normal.isfinite())  # a guess that ran off has no part in the density
+        evidence, log_normal = evidence.masked_fill(lost, -1e300), log_normal.masked_fill(lost, -torch.inf)
         return torch.logsumexp(evidence.log_softmax(0) + log_normal, 0)
 
     def _gaussian(self, g, guess, z, basis, x):

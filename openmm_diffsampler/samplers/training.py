@@ -96,7 +96,8 @@ class Training:
                     self._check(row, store)
                     advance(self.step, values)
                     stop = self._anywhere(bool(self.interrupted))
-                    if store is not None and (self.step % checkpoint_every == 0 or self.step == self.n_steps or stop):
+                    last = self.step == self.n_steps or self.sampler._is_done(self)
+                    if store is not None and (self.step % checkpoint_every == 0 or last or stop):
                         store.save({} if log is None else log.state_dict())
                     if stop:
                         where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"

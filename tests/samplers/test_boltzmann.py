@@ -191,8 +191,9 @@ def test_noised_copies_turn_torsions_and_have_their_own_energies(peptide):
     c, u = buffer._noised(before, buffer.u[:1].expand(n), generator)
     away = buffer.columns.from_columns(c)[0] - buffer.columns.from_columns(before)[0]
     torsions = buffer.target.turning
-    far = (away[:, torsions].abs() > 0.8).double().mean(0)  # noise alone hardly gets there
-    assert (far > 0.1 * 0.5 / len(torsions)).all() and (far < 0.5).all()
+    far = (away[:, torsions].abs() > 0.8).double().mean(0)
+    by_noise, by_turn = 0.02, 0.5 / len(torsions) / 3  # a third of the turns is beyond 0.8
+    assert (far > by_noise + by_turn / 2).all() and (far < 0.1).all()
     kept = u < buffer.u[0] + 19.9
     assert kept.double().mean() > 0.5
     torch.testing.assert_close(u[kept], buffer.reduced_potential(c[kept]), rtol=1e-4, atol=1e-2)
