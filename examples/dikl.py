@@ -3,7 +3,7 @@
     python examples/dikl.py            # a quarter of an hour on two cores
     python examples/dikl.py --short    # seconds, to see it run
 
-The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler list` will do.
+The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler systems` will do.
 """
 
 import sys

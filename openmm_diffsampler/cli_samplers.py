@@ -108,6 +108,9 @@ def _settings(pairs):
 def sample(
     sampler: Annotated[str, typer.Argument(help="Folder of a trained sampler, or a system that one comes with.")],
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="Independent samples.")] = 10_000,
+    method: Annotated[
+        str, typer.Option(help="Of the sampler that comes with a system, where there are several; or auto.")
+    ] = "auto",
     weights: Annotated[
         str, typer.Option(help="auto, density, annealed, encoder, path, ode, or none for samples alone.")
     ] = "auto",
@@ -132,7 +135,7 @@ def sample(
     announce_compilation()
     try:
         source = Path(sampler)
-        loaded = load_sampler(source) if (source / "sampler.json").exists() else load_pretrained(sampler)
+        loaded = load_sampler(source) if (source / "sampler.json").exists() else load_pretrained(sampler, method)
         name = loaded.target.name
         folder = output or Path(f"{name}-samples")
         if (folder / "diagnostics.json").exists() and not overwrite:

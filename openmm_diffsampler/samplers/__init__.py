@@ -30,16 +30,19 @@ __all__ = [
 METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM, DiKL)}
 
 
-def load_pretrained(name):
-    """The recommended sampler that comes with a built-in system.
+def load_pretrained(name, method="auto"):
+    """A sampler that comes with a built-in system: the recommended one, or that of a method.
 
     Raises:
         FileNotFoundError: no such system, or none comes with it.
+        ValueError: an unknown method.
 
     Example:
         >>> load_pretrained("gmm40").method
         'idem'
     """
+    if method != "auto":
+        return _method(method, f"method is {method!r}").pretrained(name)
     missing = None
     for sampler in METHODS.values():
         try:
@@ -59,6 +62,10 @@ def recommended_method(target):
 def load_sampler(folder, target=None):
     """The sampler that was saved in `folder`, whatever its method; see :meth:`Sampler.load`."""
     method = description(folder)["method"]
-    if method not in METHODS:
-        raise ValueError(f"{folder} holds a sampler of unknown method {method!r}; known are {', '.join(METHODS)}")
-    return METHODS[method].load(folder, target)
+    return _method(method, f"{folder} holds a sampler of unknown method {method!r}").load(folder, target)
+
+
+def _method(name, problem):
+    if name not in METHODS:
+        raise ValueError(f"{problem}; known are {', '.join(METHODS)}")
+    return METHODS[name]

@@ -6,40 +6,29 @@ import torch
 
 from openmm_diffsampler.coordinates import InternalTarget
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
-from openmm_diffsampler.diffusion import (
-    LevelTables,
-    NoiseSchedule,
-    SolverSamples,
-    measure_levels,
-    path_samples,
-    place_levels,
-    reverse_spreads,
-)
+from openmm_diffsampler.diffusion import SolverSamples
 from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.mcmc.state import evaluate
-from openmm_diffsampler.networks import MLP, EquivariantNetwork, Generator, PreconditionedScore
+from openmm_diffsampler.networks import Generator
 
 from .base import Sampler
 from .buffer_start import hamiltonian_step_size, whiten
+from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
+from .divergence_weights import DivergenceWeights
 from .latent_encoder import LatentEncoder
 from .learnt_coordinates import in_coordinates
 from .progress import sampling_progress
 from .replay import ReplayBuffer
-from .training import TrainingDivergedError
 
 __all__ = ["DiKL"]
 
-#: Times at which the preconditioning and the reverse process are tabulated.
-_N_GRID = 33
 #: Samples that the tables of the reverse process are measured on.
 _N_MEASURED = 1024
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
-#: Bins of t whose differences of scores are measured apart.
-_N_SIZES = 16
 #: How often the samples change that the companion is fitted to in the end.
 _N_POOLS = 8
 #: Leapfrog steps of a trajectory that refines samples.
@@ -113,11 +102,9 @@ class DiKL(Sampler):
         super().__init__(target, preset, seed=seed, **settings)
         options = self.settings
         self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
-        self.schedule = NoiseSchedule(options.s_min, options.s_prior)
-        self.tables = LevelTables(torch.zeros(_N_GRID, dtype=torch.float64), torch.ones(_N_GRID, dtype=torch.float64))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
-            self.companion = self._build_companion().to(self.target.device)
+            self.companion = Companion(self.target, options).to(self.target.device)
             self.encoder = None
             if "encoder" in self.weight_kinds:
                 self.encoder = LatentEncoder(self.target, options).to(self.target.device)
@@ -138,36 +125,21 @@ class DiKL(Sampler):
             length=options.length,
         )
 
-    def _build_companion(self):
-        options, shape, periods = self.settings, self.target.event_shape, self.target.periods
-        size = {"width": options.score_width, "n_layers": options.score_layers}
-        s = NoiseSchedule(options.s_min, options.s_prior).ratio(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
-        total = (options.scale**2 + s**2).sqrt()
-        inner = 1 / total
-        if len(shape) == 2 and self.target.translation_invariant:
-            network = EquivariantNetwork(*shape, **size, length=options.length, furthest=20 * options.length)
-            inner = torch.ones_like(inner)  # distances are physical
-        else:
-            network = MLP(shape, **size, n_waves=options.score_waves, periods=periods)
-        return PreconditionedScore(network, 1 / total**2, options.scale / (s * total), inner, periods)
-
     # Training.
 
     def _prepare(self, run):
         options, target = self.settings, self.target
         if isinstance(target, WhitenedTarget):
             whiten(run, target)
-        self.pool = ReplayBuffer(
-            self._latents_and_samples(options.batch_size, run.generator, run.model)[1], options.n_pool
-        )
-        self.sizes = torch.zeros(_N_SIZES, dtype=torch.float64)
+        latest = self._latents_and_samples(options.batch_size, run.generator, run.model)[1]
+        self.pool = ReplayBuffer(latest, self._pool_size)
         self.kept, self.gap, self.least_gap, self.least_step = None, None, math.inf, 0
 
     def _set_up(self, run):
         """What a run has beside its state."""
         options = self.settings
-        optimizer = torch.optim.Adam(self.companion.parameters(), lr=options.score_learning_rate, betas=(0.9, 0.99))
-        self._fitted, self._optimizer = run.fabric.setup(self.companion, optimizer)
+        self.companion.set_up(run)
+        self.weights = DivergenceWeights(options.weighting, options.scale)
         self.posterior = PosteriorSampler(
             self.target,
             options.s_min,
@@ -187,6 +159,16 @@ class DiKL(Sampler):
         with torch.no_grad():
             return z, model(z.float()).to(self.target.dtype)
 
+    @property
+    def _pool_size(self):
+        return self.settings.n_pool or self.settings.batch_size
+
+    def _inner_samples(self, n, run):
+        """What the companion is fitted to: the generator's samples of the latest steps, or new ones."""
+        if self.settings.n_pool:
+            return self.pool.x[self.pool.draw(n, run.generator)]
+        return self._latents_and_samples(n, run.generator, run.model)[1]
+
     def _times(self, n, generator):
         """t (n,) of the levels at which divergences are taken."""
         options = self.settings
@@ -195,10 +177,10 @@ class DiKL(Sampler):
         if options.n_levels:
             s = options.scale * published_ratios(options.beta_min, options.beta_max, options.n_levels)
             rows = torch.randint(len(s), (n,), generator=generator, device=self.target.device)
-            return self.schedule.time(s.clamp(min=options.s_min).to(rows.device))[rows]
+            return self.companion.schedule.time(s.clamp(min=options.s_min).to(rows.device))[rows]
         spots = torch.rand(n, generator=generator, dtype=torch.float64, device=self.target.device)
         spots = (torch.arange(n, dtype=torch.float64, device=spots.device) + spots) / n
-        return spots * float(self.schedule.time(torch.tensor(options.s_max, dtype=torch.float64)))
+        return spots * float(self.companion.schedule.time(torch.tensor(options.s_max, dtype=torch.float64)))
 
     def _per_row(self, values):
         return values.reshape(-1, *(1 for _ in self.target.event_shape))
@@ -207,18 +189,21 @@ class DiKL(Sampler):
         options, target, generator = self.settings, self.target, run.generator
         done = run.step / run.n_steps
         rate = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)) if options.decay else 1.0
-        pool = self.pool if options.n_pool else None
-        metrics = {"score loss": self._fit_companion(run, pool, options.n_score_steps, rate, self._top)}
+        metrics = {
+            "score loss": self.companion.fit(
+                run, lambda n: self._inner_samples(n, run), options.n_score_steps, rate, self.companion.top()
+            )
+        }
         n = run.share(options.batch_size)
         z, noise, t, start = self._noise(n, generator)
         x = run.model(z.float())
         clean = x.detach().to(target.dtype)
         latest = clean if start is None else self._latents_and_samples(n, generator, run.model)[1]
         self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
-        s = self.schedule.ratio(t)
+        s = self.companion.schedule.ratio(t)
         x_t = clean + self._per_row(s) * noise
         with torch.no_grad():
-            of_samples = target.project(self.companion(x_t.float(), t.float()).to(target.dtype))
+            of_samples = self.companion.score(x_t, t)
         if options.objective == "reverse-kl":
             u, of_target = target.reduced_potential_and_score(x_t)
             metrics["energy"] = float(u[u.isfinite()].mean())
@@ -231,9 +216,7 @@ class DiKL(Sampler):
         difference = of_samples - of_target
         gap = s * difference.flatten(1).square().sum(1).div(target.n_degrees_of_freedom).sqrt()
         metrics["score gap"] = self._last_gap = float(run.agree(gap.nanmedian()))
-        difference = self._weights(s) * difference
-        if options.weighting == "even":
-            difference = difference / self._per_row(self._sizes(difference, t))
+        difference = self.weights(difference, s, t / self.companion.top())
         square = difference.flatten(1).square().sum(1) / target.n_degrees_of_freedom
         root = square.nanmedian().sqrt()
         bound = options.score_clip * root / square.sqrt().clamp(min=1e-30)
@@ -261,77 +244,6 @@ class DiKL(Sampler):
     def _start(self, start, clean):
         return clean if start is None else torch.where(start.isnan(), clean, start)
 
-    def _sizes(self, difference, t):
-        """Root of the running median square of differences of scores at t, (n,)."""
-        square = difference.flatten(1).square().mean(1).double().cpu()
-        bins = (t.cpu() / self._top * _N_SIZES).long().clamp(0, _N_SIZES - 1)
-        for k in range(_N_SIZES):
-            found = square[(bins == k) & square.isfinite()]
-            if len(found):  # the median: a single clash would count for thousands of steps
-                keep = 1 - _MEMORY if self.sizes[k] > 0 else 0.0
-                self.sizes[k] = keep * self.sizes[k] + (1 - keep) * found.median()
-        known = torch.nonzero(self.sizes > 0)[:, 0]
-        if not len(known):
-            return torch.ones_like(t)
-        nearest = known[(bins[:, None] - known).abs().argmin(1)]
-        return self.sizes[nearest].sqrt().to(t)
-
-    def _weights(self, s):
-        ratio = s / self.settings.scale
-        by_row = {
-            "published": (1 + ratio**2).sqrt(),
-            "uniform": torch.ones_like(ratio),
-            "even": torch.ones_like(ratio),
-            "signal": ratio,
-            "variance": ratio**2,
-        }[self.settings.weighting]
-        return self._per_row(by_row)
-
-    def _fit_companion(self, run, pool, n_steps, rate, top):
-        """Denoising score matching up to t = `top` on the pool, or on new samples where it is None.
-
-        Returns the mean loss: 1 if the companion knows the width alone.
-        """
-        target, generator, total = self.target, run.generator, 0.0
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * self.settings.score_learning_rate
-        n = run.share(self.settings.batch_size)
-        for _ in range(n_steps):
-            if pool is None:
-                x = self._latents_and_samples(n, generator, run.model)[1]
-            else:
-                x = pool.x[pool.draw(n, generator)]
-            spots = torch.rand(n, generator=generator, dtype=x.dtype, device=x.device)
-            t = top * (torch.arange(n, dtype=x.dtype, device=x.device) + spots) / n
-            noise, s = target.normal(n, generator), self._per_row(self.schedule.ratio(t))
-            got = self._fitted((x + s * noise).float(), t.float())
-            error = (got + (noise / s).float()) / self._residual_size(s).float()
-            loss = error.square().flatten(1).sum(1).mean() / target.n_degrees_of_freedom
-            self._optimizer.zero_grad()
-            run.fabric.backward(loss)
-            norm = run.fabric.clip_gradients(
-                self._fitted, self._optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
-            )
-            if not (loss.isfinite() and norm.isfinite()):
-                raise TrainingDivergedError(
-                    f"the companion's loss or its gradient is not finite at step {run.step}. {self.diagnosis()} A "
-                    f"score_learning_rate below {self.settings.score_learning_rate:g} may help"
-                )
-            self._optimizer.step()
-            total += float(loss.detach()) / n_steps
-        return total
-
-    def _residual_size(self, s):
-        """Of what the score of a Gaussian of the width that counts as one leaves of −ε/s."""
-        return self.settings.scale / (s * (self.settings.scale**2 + s**2).sqrt())
-
-    @property
-    def _top(self):
-        """The t up to which the companion is needed while the generator is trained."""
-        if self.settings.objective == "reverse-kl":
-            return 1 / _N_GRID
-        return float(self.schedule.time(torch.tensor(self.settings.s_max, dtype=torch.float64)))
-
     def _after_step(self, run):
         gap = self._last_gap
         self.gap = gap if self.gap is None else self.gap + _MEMORY * (gap - self.gap)
@@ -350,12 +262,11 @@ class DiKL(Sampler):
             for k in range(n_steps):
                 if k % max(1, n_steps // _N_POOLS) == 0:
                     pool = ReplayBuffer(self._latents_and_samples(n_pairs, run.generator, self.average)[1], n_pairs)
-                self._fit_companion(run, pool, 1, 0.02 + 0.98 * (1 - k / n_steps) ** 2, 1.0)
+                rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
+                self.companion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
                 self._stop_if(run)
                 advance(1)
-        with torch.no_grad():
-            tables = self._measured(pool.x[:_N_MEASURED], run.generator)
-        self.tables = LevelTables(*(run.agree(table) for table in tables))
+        self.companion.measure(pool.x[:_N_MEASURED], run)
         if self.encoder is not None:
             z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
             x = x + options.output_noise * target.normal(n_pairs, run.generator)
@@ -372,17 +283,6 @@ class DiKL(Sampler):
         if run.interrupted:
             raise KeyboardInterrupt("stopped after the last step, while companion and encoder were fitted for weights")
 
-    def _measured(self, x_0, generator):
-        """Tables of the reverse process of the companion."""
-
-        def exact(x_0, x_t, t, generator):
-            return (x_0 - x_t) / self._per_row(self.schedule.ratio(t)) ** 2
-
-        return measure_levels(self.target, self._score, self.schedule, x_0, exact, generator, _N_GRID)
-
-    def _score(self, x, t):
-        return self.companion(x.float(), t.float()).to(x.dtype)
-
     def diagnosis(self):
         u = self.target.reduced_potential(self.pool.x)
         share = float(u.isfinite().double().mean())
@@ -392,49 +292,40 @@ class DiKL(Sampler):
         )
 
     def _training_state(self):
-        optimizer = self._optimizer.state_dict()["state"]
         kept = {} if self.kept is None else dict(zip(("z", "noise", "t", "x"), self.kept, strict=True))
         return {
             "pool": self.pool.x,
             "kept": kept,
-            "sizes": self.sizes,
+            "sizes": self.weights.sizes,
             "gaps": [self.gap, self.least_gap, self.least_step],
             "posterior": self.posterior.state_dict(),
-            "companion": dict(self.companion.state_dict()),
-            "optimizer": {str(k): dict(v) for k, v in optimizer.items()},
+            **self.companion.run_state(),
             "coordinates": self.target.state_dict() if isinstance(self.target, WhitenedTarget) else {},
         }
 
     def _load_training_state(self, state):
-        self.pool = ReplayBuffer(state["pool"].to(self.target.device), self.settings.n_pool)
-        self.sizes = state["sizes"]
+        self.pool = ReplayBuffer(state["pool"].to(self.target.device), self._pool_size)
+        self.weights.sizes = state["sizes"]
         kept = state.get("kept", {})
         device = self.target.device
         self.kept = tuple(kept[name].to(device) for name in ("z", "noise", "t", "x")) if kept else None
         self.gap, self.least_gap, self.least_step = state["gaps"]
         self.posterior.load_state_dict(state["posterior"])
-        self.companion.load_state_dict(state["companion"])
-        whole = self._optimizer.state_dict()
-        whole["state"] = {int(k): v for k, v in state.get("optimizer", {}).items()}
-        self._optimizer.load_state_dict(whole)
+        self.companion.load_run_state(state)
         if state.get("coordinates"):
             self.target.load_state_dict(state["coordinates"])
 
     # Sampling.
 
     def _sampling_state(self):
-        state = {
-            "companion": dict(self.companion.state_dict()),
-            "tables": self.tables._asdict(),
-            "step size": self.step_size,
-        }
+        state = self.companion.sampling_state() | {"step size": self.step_size}
         if self.encoder is not None:
             state["encoder"] = dict(self.encoder.state_dict())
         return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
 
     def _load_sampling_state(self, state):
-        self.companion.load_state_dict(state["companion"])
-        self.tables, self.step_size = LevelTables(**state["tables"]), state["step size"]
+        self.companion.load_sampling_state(state)
+        self.step_size = state["step size"]
         if "encoder" in state:
             self.encoder.load_state_dict(state["encoder"])
         if "coordinates" in state:
@@ -450,7 +341,7 @@ class DiKL(Sampler):
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
             if weights == "path":
-                return self._companion_samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
+                return self.companion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
             z, x = self._latents_and_samples(n, generator, self.average)
             if weights == "encoder":
                 return self._encoded(z, x, generator)
@@ -463,13 +354,6 @@ class DiKL(Sampler):
             x, u = state.x, state.u
         u = self.target.reduced_potential(x) if u is None else u
         return SolverSamples(x, torch.zeros_like(u), u.double())
-
-    def _companion_samples(self, n, generator, n_levels):
-        times = place_levels(self.tables, n_levels)
-        spreads = reverse_spreads(self.schedule, times, self.tables.size)
-        prior_scale = (self.settings.scale**2 + self.settings.s_prior**2) ** 0.5
-        options = {"spreads": spreads, "prior_scale": prior_scale}
-        return path_samples(self.target, self._score, self.schedule, n, times, generator, **options)
 
     def _encoded(self, z, x, generator):
         s, noise = self.settings.output_noise, self.target.normal(len(z), generator)

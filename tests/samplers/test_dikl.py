@@ -128,6 +128,7 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
 @pytest.mark.parametrize("preset", ["paper", "default"])
 def test_every_preset_trains_and_samples(make, preset):
     target, few = make(), FEW | {"n_layers": 1, "score_layers": 1, "n_particles": 3}
+    few |= {"n_pool": dikl_settings(target, preset).n_pool}  # none in the published one
     few |= {"n_trajectories": 2} if dikl_settings(target, preset).n_trajectories else {}
     sampler = DiKL(target, preset, **few).fit(3)
     assert sampler.record["n_steps"] == 3 and sampler.record["n_evaluations"] == target.n_evaluations
@@ -217,7 +218,8 @@ from openmm_diffsampler import DiKL, GaussianMixture
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
 small = dict(batch_size=16, width=8, score_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
 sampler = DiKL(target, patience=5, learning_rate=1e-9, **small).fit(200)
-print(torch.distributed.get_rank(), sampler.record["n_steps"], float(sampler.tables.size.sum()), sampler.step_size)
+size = float(sampler.companion.tables.size.sum())
+print(torch.distributed.get_rank(), sampler.record["n_steps"], size, sampler.step_size)
 torch.distributed.destroy_process_group()
 """
 
