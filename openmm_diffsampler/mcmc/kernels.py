@@ -16,7 +16,7 @@ from .sweep import STEP_ANGLE, level_name
 __all__ = ["HamiltonianKernel", "Kernel", "NoiseKernel", "RotationKernel"]
 
 #: Acceptance rates that step sizes are adapted to: optimal for MALA and HMC in high dimension.
-_OPTIMAL_ACCEPTANCE = {"mala": 0.574, "hmc": 0.8}
+OPTIMAL_ACCEPTANCE = {"mala": 0.574, "hmc": 0.8}
 
 
 class Kernel(ABC):
@@ -108,7 +108,7 @@ class HamiltonianKernel(Kernel):
             raise ValueError(f"n_leapfrog is {n_leapfrog} and the number of steps {n_steps}; both must be at least 1")
         self.n_leapfrog, self.n_steps = n_leapfrog, n_steps
         self.method = "hmc" if n_leapfrog > 1 else "mala"
-        self.step_size = StepSize(step_size, _OPTIMAL_ACCEPTANCE[self.method], largest_step)
+        self.step_size = StepSize(step_size, OPTIMAL_ACCEPTANCE[self.method], largest_step)
         self.adaptive = [self.step_size]
 
     def move(self, target, state, generator, adapt, inverse_temperature=1.0, **options):

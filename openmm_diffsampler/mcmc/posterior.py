@@ -8,6 +8,7 @@ import torch
 from openmm_diffsampler.diffusion.scores import posterior_draws
 
 from .hamiltonian import Tether, hamiltonian_step
+from .kernels import OPTIMAL_ACCEPTANCE
 from .state import evaluate
 from .sweep import STEP_ANGLE
 
@@ -15,8 +16,6 @@ __all__ = ["PosteriorEstimate", "PosteriorSampler"]
 
 #: Bins of ln s that have a step size and a mix each, and coarser bands that reports tell apart.
 _N_BINS, _N_BANDS = 16, 4
-#: Acceptance that step sizes are led to: one leapfrog step (MALA), several.
-_ACCEPTANCE = (0.574, 0.8)
 #: How fast step sizes follow, and how much of the running mix a call replaces.
 _RATE, _MEMORY = 0.5, 0.05
 #: Particles that annealing takes at a time.
@@ -148,20 +147,17 @@ class PosteriorSampler:
                 means.append(torch.stack(identities))
         if self.n_trajectories:
             found, state, accepted = self._trajectories(chosen, x_t, s, bins, generator)
-            means = [torch.where(self._per_row(valid), mean, found[0]) for mean in means] + found
+            means = [torch.where(self.target.per_row(valid), mean, found[0]) for mean in means] + found
             chosen, valid = state.x, state.u.isfinite()
             metrics |= self._by_band("acceptance", accepted, s)
         by_target, by_noise = torch.stack(means).mean(0)
         difference = by_target - by_noise
-        c = self._per_row(self._mix(s, bins).to(x_t))
+        c = self.target.per_row(self._mix(s, bins).to(x_t))
         if self.mixing == "optimal":
             rest = by_noise - (0.0 if baseline is None else baseline.to(by_noise))
             self._learn_mix(rest[valid], difference[valid], bins[valid.cpu()])
-        score = torch.where(self._per_row(valid), by_noise + c * difference, torch.nan)
+        score = torch.where(self.target.per_row(valid), by_noise + c * difference, torch.nan)
         return PosteriorEstimate(score, chosen, metrics)
-
-    def _per_row(self, values):
-        return values.reshape(-1, *(1 for _ in self.target.event_shape))
 
     def _position(self, s, n):
         """Which of n bins of ln s each row is in, on the CPU."""
@@ -173,18 +169,18 @@ class PosteriorSampler:
 
     def _trajectories(self, x, x_t, s, bins, generator):
         """Both identities of each trajectory of the later half, where the last one ends, acceptance by row."""
-        state, tether, found, rate = evaluate(self.target, x.to(x_t)), Tether(x_t, self._per_row(s)), [], 0.0
+        state, tether, found, rate = evaluate(self.target, x.to(x_t)), Tether(x_t, self.target.per_row(s)), [], 0.0
         steps = self._steps(bins, x_t)  # the same for all, or what is invariant would not be
         for k in range(self.n_trajectories):
             state, probability = hamiltonian_step(self.target, state, steps, self.n_leapfrog, generator, tether=tether)
             rate = rate + probability / self.n_trajectories
             if k >= self.n_trajectories // 2:
-                found.append(torch.stack([state.score, (state.x - x_t) / self._per_row(s) ** 2]))
+                found.append(torch.stack([state.score, (state.x - x_t) / self.target.per_row(s) ** 2]))
         self._learn_steps(rate, s, bins)
         return found, state, rate
 
     def _learn_steps(self, probability, s, bins):
-        wanted = _ACCEPTANCE[self.n_leapfrog > 1]
+        wanted = OPTIMAL_ACCEPTANCE["hmc" if self.n_leapfrog > 1 else "mala"]
         count = torch.bincount(bins, minlength=_N_BINS)
         total = torch.zeros(_N_BINS, dtype=torch.float64).index_add_(0, bins, probability.double().cpu())
         # A step is cut to the tether's length: a longer one means nothing.
@@ -221,7 +217,7 @@ class PosteriorSampler:
         """Weighted means of both identities, effective number of particles, one of them by its weight."""
         n, k, target = len(x_t), self.n_particles, self.target
         noised, every_s, every_bin = x_t.repeat_interleave(k, 0), s.repeat_interleave(k), bins.repeat_interleave(k)
-        scale = self._per_row(every_s)
+        scale = self.target.per_row(every_s)
         options = {"tether": Tether(noised, scale)}
         state = evaluate(target, noised + scale * target.normal(n * k, generator))
         log_weights, before = torch.zeros(n * k, dtype=torch.float64, device=x_t.device), 0.0
@@ -240,7 +236,7 @@ class PosteriorSampler:
         hopeless = log_weights.isneginf().all(1)
         weights = torch.where(hopeless[:, None], 1 / k, log_weights.softmax(1))
         pick = torch.multinomial(weights, 1, generator=generator)[:, 0]
-        by_draw = self._per_row(weights.to(x_t).flatten())
+        by_draw = self.target.per_row(weights.to(x_t).flatten())
         identities = state.score, (state.x - noised) / scale**2
         means = [(by_draw * values).unflatten(0, (n, k)).sum(1) for values in identities]
         size = torch.where(hopeless, 0.0, 1 / weights.square().sum(1)).to(x_t)

@@ -3,6 +3,7 @@
 from .autoregressive import AutoregressiveDensity
 from .embedding import TimeEmbedding
 from .equivariant import EquivariantNetwork
+from .for_target import network_for
 from .generator import Generator
 from .mlp import MLP
 from .preconditioned import PreconditionedScore, interpolate
@@ -15,4 +16,5 @@ __all__ = [
     "PreconditionedScore",
     "TimeEmbedding",
     "interpolate",
+    "network_for",
 ]

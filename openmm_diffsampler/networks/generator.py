@@ -3,7 +3,7 @@
 import torch
 
 from .equivariant import EquivariantNetwork
-from .mlp import MLP
+from .for_target import network_for
 
 __all__ = ["Generator"]
 
@@ -33,32 +33,20 @@ class Generator(torch.nn.Module):
 
     def __init__(self, target, *, scale, width, n_layers, n_blocks=1, n_waves=0, length=0.5):
         super().__init__()
-        periods = target.periods
-        self.scale, self.is_equivariant = float(scale), len(target.event_shape) == 2 and target.translation_invariant
-        factor = torch.full(target.event_shape, self.scale)
-        if periods is not None:
-            factor = torch.where(periods.isfinite().cpu(), 1.0, factor)
+        factor = torch.full(target.event_shape, float(scale))
+        if target.periods is not None:
+            factor = torch.where(target.periods.isfinite().cpu(), 1.0, factor)
         self.register_buffer("factor", factor, persistent=False)
-        if self.is_equivariant:
-            made = [
-                EquivariantNetwork(
-                    *target.event_shape, width=width, n_layers=n_layers, length=length, furthest=20 * length
-                )
-                for _ in range(n_blocks)
-            ]
-        else:
-            made = [
-                MLP(target.event_shape, width=width, n_layers=n_layers, n_waves=n_waves, periods=periods)
-                for _ in range(n_blocks)
-            ]
-        self.blocks = torch.nn.ModuleList(made)
+        size = {"width": width, "n_layers": n_layers, "n_waves": n_waves, "length": length}
+        self.blocks = torch.nn.ModuleList(network_for(target, **size) for _ in range(n_blocks))
 
     def forward(self, z):
         """z (n, *event_shape) → x, like z."""
-        x = self.factor.to(z.dtype) * z
+        factor = self.factor.to(z.dtype)
+        x = factor * z
         nothing = torch.zeros(len(z), dtype=torch.float32, device=z.device)
         for block in self.blocks:
             # Distances between particles are physical; elsewhere numbers of order one suit a network.
-            inner = x if self.is_equivariant else x / self.factor.to(z.dtype)
-            x = x + self.factor.to(z.dtype) * block(inner, nothing).to(z.dtype)
+            inner = x if isinstance(block, EquivariantNetwork) else x / factor
+            x = x + factor * block(inner, nothing).to(z.dtype)
         return x

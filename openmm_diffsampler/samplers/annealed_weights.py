@@ -73,7 +73,7 @@ class Bridge(Target):
         self._latest = ends
         u, score = self._between(ends)
         valid = u.isfinite() & score.flatten(1).isfinite().all(1)
-        u, score = torch.where(valid, u, torch.inf), torch.where(self._per_row(valid), score, 0.0)
+        u, score = torch.where(valid, u, torch.inf), torch.where(self.per_row(valid), score, 0.0)
         state, _ = hamiltonian_step(self, ChainState(ends.y, u, score), step_size, n_leapfrog, generator)
         # What was evaluated last are the proposals, and a chain is either there or where it was.
         moved = (state.x.to(self._latest.y) == self._latest.y).flatten(1).all(1)

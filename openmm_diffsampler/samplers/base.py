@@ -13,7 +13,7 @@ from openmm_diffsampler.targets import load_system
 from .sampler_files import load_folder, pretrained_folder, save_folder
 from .training import Training
 
-__all__ = ["MissedModeWarning", "Sampler"]
+__all__ = ["MissedModeWarning", "Sampler", "require_known_options"]
 
 #: With fewer samples than this, weights are not compared with those of held-out configurations.
 _FEWEST_COMPARED = 1000
@@ -21,6 +21,12 @@ _FEWEST_COMPARED = 1000
 
 class MissedModeWarning(UserWarning):
     """Samples and held-out configurations disagree about the weights: the sampler leaves something out."""
+
+
+def require_known_options(given, known, weights):
+    """Raise TypeError if a name in `given` is none of the options `known` with these weights."""
+    if unknown := sorted(set(given) - known):
+        raise TypeError(f"unknown options {unknown} with weights {weights!r}; there are {sorted(known)}")
 
 
 class Sampler(ABC):

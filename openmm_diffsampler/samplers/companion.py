@@ -10,8 +10,9 @@ from openmm_diffsampler.diffusion import (
     place_levels,
     reverse_spreads,
 )
-from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
+from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
 
+from .levels_density import stratified
 from .training import TrainingDivergedError
 
 __all__ = ["Companion"]
@@ -44,17 +45,14 @@ class Companion(torch.nn.Module):
         super().__init__()
         self.target, self.settings = target, settings
         self.schedule = NoiseSchedule(settings.s_min, settings.s_prior)
-        shape, periods, length = target.event_shape, target.periods, settings.length
         size = {"width": settings.score_width, "n_layers": settings.score_layers}
+        network = network_for(target, **size, n_waves=settings.score_waves, length=settings.length)
         s = self.schedule.ratio(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
         inner = (settings.scale**2 + s**2).rsqrt()
         skip = inner**2
-        if len(shape) == 2 and target.translation_invariant:
-            network = EquivariantNetwork(*shape, **size, length=length, furthest=20 * length)
+        if isinstance(network, EquivariantNetwork):
             inner = torch.ones_like(inner)  # distances are physical
-        else:
-            network = MLP(shape, **size, n_waves=settings.score_waves, periods=periods)
-        self.network = PreconditionedScore(network, skip, self._residual_size(s), inner, periods)
+        self.network = PreconditionedScore(network, skip, self._residual_size(s), inner, target.periods)
         flat = torch.zeros(_N_GRID, dtype=torch.float64)
         self.tables = LevelTables(flat, flat + 1)
 
@@ -100,9 +98,8 @@ class Companion(torch.nn.Module):
         for _ in range(n_steps):
             x = samples(run.share(settings.batch_size))
             n = len(x)
-            spots = torch.rand(n, generator=generator, dtype=x.dtype, device=x.device)
-            t = top * (torch.arange(n, dtype=x.dtype, device=x.device) + spots) / n
-            noise, s = target.normal(n, generator), self._per_row(self.schedule.ratio(t))
+            t = top * stratified(n, generator).to(x.dtype)
+            noise, s = target.normal(n, generator), self.target.per_row(self.schedule.ratio(t))
             got = self._fitted((x + s * noise).float(), t.float())
             error = (got + (noise / s).float()) / self._residual_size(s).float()
             loss = error.square().flatten(1).sum(1).mean() / target.n_degrees_of_freedom
@@ -120,9 +117,6 @@ class Companion(torch.nn.Module):
             total += float(loss.detach()) / n_steps
         return total
 
-    def _per_row(self, values):
-        return values.reshape(-1, *(1 for _ in self.target.event_shape))
-
     def _residual_size(self, s):
         return self.settings.scale / (s * (self.settings.scale**2 + s**2).sqrt())
 
@@ -131,7 +125,7 @@ class Companion(torch.nn.Module):
         """Tables of the reverse process, from samples x of the generator."""
 
         def exact(x_0, x_t, t, generator):
-            return (x_0 - x_t) / self._per_row(self.schedule.ratio(t)) ** 2
+            return (x_0 - x_t) / self.target.per_row(self.schedule.ratio(t)) ** 2
 
         tables = measure_levels(self.target, self.score, self.schedule, x, exact, run.generator, _N_GRID)
         self.tables = LevelTables(*(run.agree(table) for table in tables))

@@ -13,13 +13,14 @@ from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import Generator
 
-from .base import Sampler
+from .base import Sampler, require_known_options
 from .buffer_start import hamiltonian_step_size, whiten
 from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
 from .divergence_weights import DivergenceWeights
 from .latent_encoder import LatentEncoder
 from .learnt_coordinates import in_coordinates
+from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
 
@@ -115,15 +116,8 @@ class DiKL(Sampler):
 
     def _build(self):
         options = self.settings
-        return Generator(
-            self.target,
-            scale=options.scale,
-            width=options.width,
-            n_layers=options.n_layers,
-            n_blocks=options.n_blocks,
-            n_waves=options.n_waves,
-            length=options.length,
-        )
+        names = ("scale", "width", "n_layers", "n_blocks", "n_waves", "length")
+        return Generator(self.target, **{name: getattr(options, name) for name in names})
 
     # Training.
 
@@ -140,18 +134,14 @@ class DiKL(Sampler):
         options = self.settings
         self.companion.set_up(run)
         self.weights = DivergenceWeights(options.weighting, options.scale)
+        names = ("n_particles", "n_anneal", "n_trajectories", "n_leapfrog", "step_size", "mixing")
         self.posterior = PosteriorSampler(
             self.target,
             options.s_min,
             options.s_max,
             start={"generated": "given", "kept": "given"}.get(options.posterior, options.posterior),
-            n_particles=options.n_particles,
-            n_anneal=options.n_anneal,
-            n_trajectories=options.n_trajectories,
-            n_leapfrog=options.n_leapfrog,
-            step_size=options.step_size,
-            mixing=options.mixing,
             unit=options.scale,
+            **{name: getattr(options, name) for name in names},
         )
 
     def _latents_and_samples(self, n, generator, model):
@@ -178,12 +168,7 @@ class DiKL(Sampler):
             s = options.scale * published_ratios(options.beta_min, options.beta_max, options.n_levels)
             rows = torch.randint(len(s), (n,), generator=generator, device=self.target.device)
             return self.companion.schedule.time(s.clamp(min=options.s_min).to(rows.device))[rows]
-        spots = torch.rand(n, generator=generator, dtype=torch.float64, device=self.target.device)
-        spots = (torch.arange(n, dtype=torch.float64, device=spots.device) + spots) / n
-        return spots * float(self.companion.schedule.time(torch.tensor(options.s_max, dtype=torch.float64)))
-
-    def _per_row(self, values):
-        return values.reshape(-1, *(1 for _ in self.target.event_shape))
+        return self.companion.top() * stratified(n, generator)
 
     def _loss(self, run):
         options, target, generator = self.settings, self.target, run.generator
@@ -195,20 +180,21 @@ class DiKL(Sampler):
             )
         }
         n = run.share(options.batch_size)
-        z, noise, t, start = self._noise(n, generator)
+        z, noise, t, new = self._noise(n, generator)
         x = run.model(z.float())
         clean = x.detach().to(target.dtype)
-        latest = clean if start is None else self._latents_and_samples(n, generator, run.model)[1]
+        latest = clean if self.kept is None else self._latents_and_samples(n, generator, run.model)[1]
         self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
         s = self.companion.schedule.ratio(t)
-        x_t = clean + self._per_row(s) * noise
+        x_t = clean + self.target.per_row(s) * noise
         with torch.no_grad():
             of_samples = self.companion.score(x_t, t)
         if options.objective == "reverse-kl":
             u, of_target = target.reduced_potential_and_score(x_t)
             metrics["energy"] = float(u[u.isfinite()].mean())
         else:
-            found = self.posterior(x_t, s, generator, x_0=self._start(start, clean), baseline=of_samples)
+            x_0 = clean if self.kept is None else torch.where(target.per_row(new), clean, self.kept[-1])
+            found = self.posterior(x_t, s, generator, x_0=x_0, baseline=of_samples)
             of_target = found.score
             metrics |= found.metrics
             if options.posterior == "kept":
@@ -220,29 +206,26 @@ class DiKL(Sampler):
         square = difference.flatten(1).square().sum(1) / target.n_degrees_of_freedom
         root = square.nanmedian().sqrt()
         bound = options.score_clip * root / square.sqrt().clamp(min=1e-30)
-        difference = torch.where(self._per_row(square.isfinite()), difference * self._per_row(bound.clamp(max=1)), 0.0)
+        difference = torch.where(
+            self.target.per_row(square.isfinite()), difference * self.target.per_row(bound.clamp(max=1)), 0.0
+        )
         metrics["clipped"] = float((bound < 1).double().mean())
         # Of unit size whatever the levels weigh and x is counted in, so that one clip of gradients suits all.
         push = (difference / root.clamp(min=1e-30) / options.scale).to(x.dtype)
         return (push * x).flatten(1).sum(1).mean() / target.n_degrees_of_freedom**0.5, metrics
 
     def _noise(self, n, generator):
-        """Latents, noise and levels of a step, and where draws of the posterior start, or None for where x_t came from.
+        """Latents, noise and levels of a step, and which rows (n,) of them are new.
 
-        Those that are kept are renewed now and then, a few at a time.
+        Where they are kept, a few at a time are renewed.
         """
         z = draw_prior(self.target, n, 1.0, generator)[0]
         noise, t = self.target.normal(n, generator), self._times(n, generator).to(self.target.dtype)
         if self.kept is None:
-            return z, noise, t, None
+            return z, noise, t, torch.ones_like(t, dtype=torch.bool)
         new = torch.rand(n, generator=generator, device=z.device) < 1 / self.settings.lifetime
-        rows = self._per_row(new)
-        z_kept, noise_kept, t_kept, x_kept = self.kept
-        start = torch.where(rows, torch.nan, x_kept)
-        return torch.where(rows, z, z_kept), torch.where(rows, noise, noise_kept), torch.where(new, t, t_kept), start
-
-    def _start(self, start, clean):
-        return clean if start is None else torch.where(start.isnan(), clean, start)
+        rows, (z_kept, noise_kept, t_kept, _) = self.target.per_row(new), self.kept
+        return torch.where(rows, z, z_kept), torch.where(rows, noise, noise_kept), torch.where(new, t, t_kept), new
 
     def _after_step(self, run):
         gap = self._last_gap
@@ -333,10 +316,10 @@ class DiKL(Sampler):
 
     def _draw(self, n, weights, generator, given):
         known = {None: {"n_refine"}, "path": {"n_levels"}, "encoder": set()}[weights]
-        if set(given) - known:
-            raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
-        if given.get("n_refine", 0) < 0:
-            raise ValueError(f"n_refine is {given['n_refine']}; it must be at least 0")
+        require_known_options(given, known, weights)
+        n_refine = given.get("n_refine", 0)
+        if n_refine < 0:
+            raise ValueError(f"n_refine is {n_refine}; it must be at least 0")
         if self.step_size is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
@@ -345,15 +328,10 @@ class DiKL(Sampler):
             z, x = self._latents_and_samples(n, generator, self.average)
             if weights == "encoder":
                 return self._encoded(z, x, generator)
-        x = wrapped(self.target, x)
-        u = None
-        if given.get("n_refine"):
-            state = evaluate(self.target, x)
-            for _ in range(given["n_refine"]):
-                state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
-            x, u = state.x, state.u
-        u = self.target.reduced_potential(x) if u is None else u
-        return SolverSamples(x, torch.zeros_like(u), u.double())
+            state = evaluate(self.target, wrapped(self.target, x))
+        for _ in range(n_refine):
+            state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
+        return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
     def _encoded(self, z, x, generator):
         s, noise = self.settings.output_noise, self.target.normal(len(z), generator)

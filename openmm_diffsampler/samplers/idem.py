@@ -18,9 +18,9 @@ from openmm_diffsampler.diffusion import (
 )
 from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.metropolis import metropolis
-from openmm_diffsampler.networks import MLP, EquivariantNetwork, PreconditionedScore
+from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
 
-from .base import Sampler
+from .base import Sampler, require_known_options
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
 from .learnt_coordinates import in_coordinates
@@ -119,12 +119,9 @@ class IDEM(Sampler):
         return idem_settings(self.target, preset, changes)
 
     def _build(self):
-        options, shape = self.settings, self.target.event_shape
-        size = {"width": options.width, "n_layers": options.n_layers}
-        if len(shape) == 2 and self.target.translation_invariant:
-            network = EquivariantNetwork(*shape, **size, length=options.length, furthest=20 * options.length)
-        else:
-            network = MLP(shape, **size, n_waves=options.n_waves, periods=self.target.periods)
+        options = self.settings
+        size = {name: getattr(options, name) for name in ("width", "n_layers", "n_waves", "length")}
+        network = network_for(self.target, **size)
         plain = torch.ones(_N_GRID)
         return PreconditionedScore(network, 0 * plain, plain / options.unit, plain / options.unit, self.target.periods)
 
@@ -165,7 +162,7 @@ class IDEM(Sampler):
         x_0 = self.buffer.x[rows]
         t = t.to(x_0.dtype)
         sigma = self.schedule.sigma(t)
-        x_t = x_0 + sigma.reshape(-1, *(1 for _ in target.event_shape)) * target.normal(len(rows), generator)
+        x_t = x_0 + target.per_row(sigma) * target.normal(len(rows), generator)
         wanted, x_new, metrics = self.targets(x_0, x_t, sigma, t, generator)
         if x_new is not None:
             self.buffer.replace(rows, wrapped(target, x_new))
@@ -305,8 +302,7 @@ class IDEM(Sampler):
 
     def _draw(self, n, weights, generator, given):
         known = {"n_steps", "n_probes"} if weights == "ode" else {"n_levels"}
-        if set(given) - known:
-            raise TypeError(f"unknown options {sorted(set(given) - known)} with weights {weights!r}; there are {known}")
+        require_known_options(given, known, weights)
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from openmm_diffsampler.networks import MLP, EquivariantNetwork
+from openmm_diffsampler.networks import EquivariantNetwork, network_for
 
 __all__ = ["LatentEncoder"]
 
@@ -44,16 +44,11 @@ class LatentEncoder(torch.nn.Module):
         super().__init__()
         self.target, self.settings = target, settings
         size = {"width": settings.encoder_width, "n_layers": settings.encoder_layers}
-        self.is_equivariant = len(target.event_shape) == 2 and target.translation_invariant
+        size |= {"n_waves": settings.score_waves, "length": settings.length}
         made = []
         for _ in range(settings.n_guesses):
-            if self.is_equivariant:
-                length = settings.length
-                network = EquivariantNetwork(*target.event_shape, **size, length=length, furthest=20 * length)
-                last = network.push
-            else:
-                network = MLP(target.event_shape, **size, n_waves=settings.score_waves)
-                last = network.last
+            network = network_for(target, **size)
+            last = network.push if isinstance(network, EquivariantNetwork) else network.last
             torch.nn.init.normal_(last.weight, std=0.1 / settings.encoder_width**0.5)  # guesses must differ to part
             made.append(network)
         self.networks = torch.nn.ModuleList(made)
@@ -61,22 +56,22 @@ class LatentEncoder(torch.nn.Module):
 
     def guesses(self, x):
         """z (n_guesses, n, *event_shape) from x."""
-        inner = x if self.is_equivariant else x / self.settings.scale
+        inner = x if isinstance(self.networks[0], EquivariantNetwork) else x / self.settings.scale
         nothing = torch.zeros(len(x), dtype=torch.float32, device=x.device)
         found = torch.stack([network(inner.float(), nothing) for network in self.networks])
         return x / self.settings.scale + found.to(x.dtype)
 
-    def fit(self, pairs, n_steps, batch_size, generator, learning_rate=_LEARNING_RATE):
+    def fit(self, pairs, n_steps, batch_size, generator):
         """Fit the guesses to pairs z, x of the generator, by the likelihood of z among Gaussians around them.
 
         Yields the loss of each step.
         """
         z, x = pairs
-        optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
+        optimizer = torch.optim.Adam(self.parameters(), lr=_LEARNING_RATE)
         d = self.target.n_degrees_of_freedom
         for step in range(n_steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+                group["lr"] = _LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
             rows = torch.randint(len(z), (batch_size,), generator=generator, device=z.device)
             square = (self.guesses(x[rows]) - z[rows]).flatten(2).square().sum(2)
             loss = -torch.logsumexp(-0.5 * square * (-2 * self.log_width).exp(), 0).mean() + d * self.log_width
@@ -122,18 +117,18 @@ class LatentEncoder(torch.nn.Module):
         values, vectors = torch.linalg.eigh(projected)
         return vectors[:, values > 0.5]
 
-    def _at(self, g, a, basis):
-        return g((a @ basis.T).reshape(-1, *self.target.event_shape).float()).double()
+    def _latent(self, a, basis):
+        return (a @ basis.T).reshape(-1, *self.target.event_shape).float()
 
     def _cost(self, g, a, basis, x, s):
-        return 0.5 * (a.square().sum(1) + (x - self._at(g, a, basis)).flatten(1).square().sum(1) / s**2)
+        there = g(self._latent(a, basis)).double()
+        return 0.5 * (a.square().sum(1) + (x - there).flatten(1).square().sum(1) / s**2)
 
     def _precision(self, g, a, basis, x, s):
         """A (n, d, d), g(z) (n, *event_shape) and J (n, d, d), column by column in forward mode."""
-        columns, there = [], None
+        columns, there, z = [], None, self._latent(a, basis)
         for direction in basis.T:
-            tangent = direction.reshape(1, *self.target.event_shape).expand(len(a), *self.target.event_shape)
-            z = (a @ basis.T).reshape(-1, *self.target.event_shape).float()
+            tangent = direction.reshape(1, *self.target.event_shape).expand_as(z)
             there, column = torch.func.jvp(g, (z,), (tangent.float(),))
             columns.append(column.double().flatten(1) @ basis)
         jacobian = torch.stack(columns, 2)

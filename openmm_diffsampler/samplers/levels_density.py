@@ -2,13 +2,19 @@
 
 import torch
 
-__all__ = ["LevelDensity"]
+__all__ = ["LevelDensity", "stratified"]
 
 _BINS = 32
 #: Share of the draws that is spread evenly, whatever the losses are.
 _EVEN = 0.3
 #: How much of the running mean a draw of a bin replaces.
 _MEMORY = 0.002
+
+
+def stratified(n, generator):
+    """(n,) rising numbers in [0, 1), one at random in each n-th part."""
+    options = {"dtype": torch.float64, "device": generator.device}
+    return (torch.arange(n, **options) + torch.rand(n, generator=generator, **options)) / n
 
 
 class LevelDensity:
@@ -41,8 +47,7 @@ class LevelDensity:
     def draw(self, n, generator):
         """t (n,) rising, and weights (n,) of mean one."""
         device = generator.device
-        spot = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
-        at = (torch.arange(n, dtype=torch.float64, device=device) + spot) / n
+        at = stratified(n, generator)
         p = self._probabilities().to(device)
         ends = p.cumsum(0)
         bins = torch.searchsorted(ends, at * ends[-1]).clamp(max=_BINS - 1)

@@ -48,16 +48,13 @@ class ScoreTargets:
         """Estimates (n, *event_shape), new configurations or None, metrics."""
         c, importance = interpolate(torch.stack([self.mixing, self.importance]), t).to(x_t.dtype)
         by_target, by_noise, x_new, metrics = self._draws(x_0, x_t, sigma, importance, generator)
-        c = self._per_row(c)
+        c = self.target.per_row(c)
         estimate = by_noise + c * (by_target - by_noise)
         if self.settings.score_clip is not None:
             norm = estimate.norm(dim=-1, keepdim=True) * self.settings.unit
             estimate = estimate * (self.settings.score_clip / norm.clamp(min=1e-12)).clamp(max=1)
         self.last_size = float(estimate.square().mean().sqrt())
         return estimate, x_new, metrics
-
-    def _per_row(self, values):
-        return values.reshape(-1, *(1 for _ in self.target.event_shape))
 
     def _draws(self, x_0, x_t, sigma, importance, generator):
         """Means of the target and the denoising identity over the draws, the last draw or None, metrics.
@@ -72,7 +69,7 @@ class ScoreTargets:
         metrics = {"effective draws": float(draws.effective_size.mean())}
         if not settings.n_trajectories:
             return draws.target, draws.denoising, draws.chosen, metrics
-        sigma, importance = self._per_row(sigma), self._per_row(importance)
+        sigma, importance = self.target.per_row(sigma), self.target.per_row(importance)
         by_target, by_noise = importance * draws.target, importance * draws.denoising
         state = evaluate(self.target, draws.chosen)
         for _ in range(settings.n_trajectories):

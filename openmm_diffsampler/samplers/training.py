@@ -89,15 +89,15 @@ class Training:
                 self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, self.progress
             )
             with bar as advance, torch.enable_grad():
-                while self.step < self.n_steps and not self.sampler._is_done(self):
+                while not self._is_over():
                     values = self._one_step()
                     self.seconds = before + time.perf_counter() - start
                     row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
                     self._check(row, store)
                     advance(self.step, values)
                     stop = self._anywhere(bool(self.interrupted))
-                    last = self.step == self.n_steps or self.sampler._is_done(self)
-                    if store is not None and (self.step % checkpoint_every == 0 or last or stop):
+                    due = self.step % checkpoint_every == 0 or self._is_over()
+                    if store is not None and (due or stop):
                         store.save({} if log is None else log.state_dict())
                     if stop:
                         where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"
@@ -106,6 +106,9 @@ class Training:
         if log is not None:
             log.close()
         self._leave_record(before + time.perf_counter() - start)
+
+    def _is_over(self):
+        return self.step >= self.n_steps or self.sampler._is_done(self)
 
     def _leave_record(self, seconds):
         evaluations = self.n_evaluations

@@ -81,7 +81,7 @@ class Target(ABC):
         valid = u.isfinite() & score.flatten(1).isfinite().all(1) & x.flatten(1).isfinite().all(1)
         if not valid.all():
             u = torch.where(valid, u, torch.inf)
-            score = torch.where(self._per_row(valid), score, 0.0)
+            score = torch.where(self.per_row(valid), score, 0.0)
         return u, score, valid
 
     def _from_kernel(self, kernel, x):
@@ -93,9 +93,10 @@ class Target(ABC):
     def _score_vjp_guarded(self, x, v):
         self.n_evaluations += len(x)
         product = self._score_vjp(x, v)
-        return torch.where(self._per_row(product.flatten(1).isfinite().all(1)), product, 0.0)
+        return torch.where(self.per_row(product.flatten(1).isfinite().all(1)), product, 0.0)
 
-    def _per_row(self, values):
+    def per_row(self, values):
+        """(n,) → (n, 1, …), to go with configurations (n, *event_shape)."""
         return values.reshape(-1, *(1 for _ in self.event_shape))
 
     def _validated(self, x):
@@ -187,9 +188,9 @@ class _Evaluation(torch.autograd.Function):
         x, score, valid = ctx.saved_tensors
         grad = None
         if grad_u is not None:
-            grad = -ctx.target._per_row(grad_u) * score
+            grad = -ctx.target.per_row(grad_u) * score
         if grad_score is not None:
-            second = torch.where(ctx.target._per_row(valid), _ScoreVJP.apply(x, grad_score, ctx.target), 0.0)
+            second = torch.where(ctx.target.per_row(valid), _ScoreVJP.apply(x, grad_score, ctx.target), 0.0)
             grad = second if grad is None else grad + second
         return grad, None
 
