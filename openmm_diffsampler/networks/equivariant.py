@@ -24,6 +24,9 @@ class EquivariantNetwork(torch.nn.Module):
     with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`. All particles
     start alike, as those of one kind do. Distances enter once, through bumps that are even in asinh(|r|/ℓ).
 
+    Vectors of the particles may be given beside x: then v starts with mixtures of them and h with their lengths, and
+    each counts in the output by a number that h gives.
+
     Pairs are rows of dense arrays (pairs, batch, width): a constant matrix sums over the two ends, and nothing is
     gathered by an index.
 
@@ -36,6 +39,9 @@ class EquivariantNetwork(torch.nn.Module):
         length: ℓ, in the units of x: where distances start to matter by their ratio, not their difference.
         furthest: the distance of the last bump, in the units of x.
         n_time_features: of the time embedding.
+        n_outputs: vectors a particle; with several they are stacked in front, (n_outputs, *x.shape).
+        n_scalars: invariant numbers a particle beside them; see :meth:`forward`.
+        n_given: vectors like x that are given beside it.
 
     References:
         Satorras, Hoogeboom & Welling, E(n) equivariant graph neural networks, ICML 2021; Schütt, Unke & Gastegger,
@@ -59,8 +65,12 @@ class EquivariantNetwork(torch.nn.Module):
         length=0.5,
         furthest=10.0,
         n_time_features=32,
+        n_outputs=1,
+        n_scalars=0,
+        n_given=0,
     ):
         super().__init__()
+        self.n_outputs, self.n_scalars = n_outputs, n_scalars
         if n_particles < 2:
             raise ValueError(f"n_particles is {n_particles}; there must be a pair")
         self.n_particles, self.n_dimensions, self.length = n_particles, n_dimensions, float(length)
@@ -73,27 +83,62 @@ class EquivariantNetwork(torch.nn.Module):
         self.register_buffer("centres", torch.linspace(0, math.asinh(furthest / length), n_radial), persistent=False)
         self.radial = torch.nn.Linear(n_radial, width)
         self.layers = torch.nn.ModuleList(
-            _Layer(width, n_vectors, n_time_features, n_particles, is_first=k == 0, is_last=k == n_layers - 1)
+            _Layer(
+                width,
+                n_vectors,
+                n_time_features,
+                n_particles,
+                is_first=k == 0 and not n_given,
+                is_last=k == n_layers - 1,
+            )
             for k in range(n_layers)
         )
-        self.push = torch.nn.Linear(width, 1)
-        torch.nn.init.zeros_(self.push.weight)  # a new network gives zero
-        torch.nn.init.zeros_(self.push.bias)
+        self.push = torch.nn.Linear(width, n_outputs)
+        last = [self.push]
+        if n_scalars:
+            self.rate = torch.nn.Linear(width, n_scalars)
+            last.append(self.rate)
+        if n_given:
+            self.mixed = torch.nn.Linear(n_given, n_vectors, bias=False)
+            self.of_lengths = torch.nn.Linear(n_given, width)
+            self.share = torch.nn.Linear(width, n_outputs * n_given)
+            last.append(self.share)
+        for layer in last:
+            torch.nn.init.zeros_(layer.weight)  # a new network gives zero
+            torch.nn.init.zeros_(layer.bias)
 
-    def forward(self, x, t):
-        """x (n, n_particles, n_dimensions), t (n,) → the same shape as x."""
+    def forward(self, x, t, *given):
+        """x (n, n_particles, n_dimensions), t (n,), vectors like x → like x, or (n_outputs, *x.shape).
+
+        With scalars also these, (n_scalars, n, n_particles, 1).
+        """
         time = self.embedding(t)
         with torch.autocast(x.device.type, enabled=False):  # half a digit of a coordinate is too few
             direction, bumps = self._geometry(x.to(time.dtype).transpose(0, 1))
         e = self.radial(bumps)
         h = self.of_time(time).unsqueeze(0)
         v = None
+        if given:
+            given = torch.stack(given, -1).to(time.dtype).transpose(0, 1)
+            v, h = self.mixed(given), h + self.of_lengths(given.square().sum(2).log1p())
         for layer in self.layers:
             e, h, v = layer(e, h, v, direction, time, self)
         push = self.push(e)
         with torch.autocast(x.device.type, enabled=False):
-            out = _over(self.difference.T, push.to(time.dtype) * direction)
-        return out.transpose(0, 1).to(x.dtype)
+            if self.n_outputs == 1:
+                out = _over(self.difference.T, push.to(time.dtype) * direction)
+            else:
+                out = _over(self.difference.T, push.to(time.dtype).unsqueeze(2) * direction.unsqueeze(-1))
+        if len(given):
+            share = self.share(silu(h)).unflatten(-1, (self.n_outputs, -1))
+            more = (given.unsqueeze(3) * share.unsqueeze(2)).sum(-1)
+            out = out + (more.squeeze(3) if self.n_outputs == 1 else more)
+        out = out.transpose(0, 1).to(x.dtype)
+        out = out if self.n_outputs == 1 else out.movedim(-1, 0)
+        if not self.n_scalars:
+            return out
+        rate = self.rate(_over(self.total.T, e) / (self.n_particles - 1)).transpose(0, 1).to(x.dtype)
+        return out, rate.movedim(-1, 0).unsqueeze(-1)
 
     def _geometry(self, particles):
         """Directions and bumps of the pairs, (n_pairs, n, n_dimensions) and (n_pairs, n, n_radial)."""

@@ -19,6 +19,8 @@ class MLP(torch.nn.Module):
 
     Arguments:
         event_shape: shape of x without its first axis.
+        n_outputs: vectors; with several they are stacked in front, (n_outputs, *x.shape).
+        n_given: further vectors like x, real numbers all, that the network sees.
         width: of the hidden layers.
         n_layers: hidden layers.
         n_time_features: of the time embedding.
@@ -41,8 +43,11 @@ class MLP(torch.nn.Module):
         tensor(True)
     """
 
-    def __init__(self, event_shape, *, width=128, n_layers=3, n_time_features=32, n_waves=0, periods=None):
+    def __init__(
+        self, event_shape, *, width=128, n_layers=3, n_time_features=32, n_waves=0, periods=None, n_outputs=1, n_given=0
+    ):
         super().__init__()
+        self.n_outputs = n_outputs
         size = math.prod(event_shape)
         turns = torch.zeros(size, dtype=torch.bool) if periods is None else periods.flatten().isfinite().cpu()
         self.register_buffer("turns", turns, persistent=False)
@@ -50,19 +55,19 @@ class MLP(torch.nn.Module):
             self.register_buffer("frequencies", 2 * math.pi / periods.flatten()[turns].float())
             self.register_buffer("multiples", torch.arange(1.0, _N_MULTIPLES + 1), persistent=False)
         n_turning = int(turns.sum())
-        n_features = (size - n_turning) * (1 + 2 * n_waves) + n_turning * 2 * _N_MULTIPLES
+        n_features = (size - n_turning) * (1 + 2 * n_waves) + n_turning * 2 * _N_MULTIPLES + n_given * size
         self.embedding = TimeEmbedding(n_time_features)
         self.register_buffer("waves", 2 * math.pi * 2.0 ** (torch.arange(n_waves) - 2), persistent=False)
         self.has_angles = n_turning > 0
         self.first = torch.nn.Linear(n_features, width)
         self.of_time = torch.nn.Linear(n_time_features, width)
         self.hidden = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(n_layers))
-        self.last = torch.nn.Linear(width, size)
+        self.last = torch.nn.Linear(width, n_outputs * size)
         torch.nn.init.zeros_(self.last.weight)
         torch.nn.init.zeros_(self.last.bias)
 
-    def forward(self, x, t):
-        """x (n, *event_shape), t (n,) → (n, *event_shape)."""
+    def forward(self, x, t, *given):
+        """x (n, *event_shape), t (n,), vectors like x → (n, *event_shape), or several of these."""
         flat = x.flatten(1).to(self.first.weight.dtype)
         time = self.of_time(self.embedding(t))
         real = flat[:, ~self.turns] if self.has_angles else flat
@@ -70,7 +75,13 @@ class MLP(torch.nn.Module):
         if self.has_angles:
             turning = (flat[:, self.turns] * self.frequencies).unsqueeze(-1) * self.multiples
             angle = torch.cat([angle, turning.flatten(1)], 1)
-        h = self.first(torch.cat([real, angle.sin(), angle.cos()], 1)) + time
+        more = [vector.flatten(1).to(real.dtype) for vector in given]
+        h = self.first(torch.cat([real, angle.sin(), angle.cos(), *more], 1)) + time
         for layer in self.hidden:
             h = h + layer(torch.nn.functional.silu(h + time))
-        return self.last(torch.nn.functional.silu(h)).reshape(x.shape).to(x.dtype)
+        out = self.last(torch.nn.functional.silu(h)).to(x.dtype)
+        return (
+            out.reshape(x.shape)
+            if self.n_outputs == 1
+            else torch.stack(out.chunk(self.n_outputs, 1)).unflatten(2, x.shape[1:])
+        )

@@ -5,18 +5,22 @@ from .boltzmann import BoltzmannGenerator
 from .boltzmann_settings import BoltzmannSettings
 from .dikl import DiKL
 from .dikl_settings import DiKLSettings
+from .edg import EDG
+from .edg_settings import EDGSettings
 from .idem import IDEM
 from .idem_settings import IDEMSettings
 from .sampler_files import description
 from .training import TrainingDivergedError
 
 __all__ = [
+    "EDG",
     "IDEM",
     "METHODS",
     "BoltzmannGenerator",
     "BoltzmannSettings",
     "DiKL",
     "DiKLSettings",
+    "EDGSettings",
     "IDEMSettings",
     "MissedModeWarning",
     "Sampler",
@@ -27,7 +31,7 @@ __all__ = [
 ]
 
 #: Methods by name, the recommended ones first.
-METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM, DiKL)}
+METHODS = {sampler.method: sampler for sampler in (BoltzmannGenerator, IDEM, DiKL, EDG)}
 
 
 def load_pretrained(name, method="auto"):

@@ -1,6 +1,23 @@
 """What is sampled: the Target interface, OpenMM systems with their backends, and analytic benchmark densities."""
 
-from .analytic import DENSITIES, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40
+from .analytic import (
+    DENSITIES,
+    DoubleWell,
+    GaussianMixture,
+    LennardJones,
+    LogisticRegression,
+    ManyWell,
+    RelaxedIsing,
+    Ring,
+    RuggedWell,
+    gmm40,
+    mog2,
+    mog2i,
+    mog6,
+    mog9,
+    ring,
+    rings,
+)
 from .base import Target
 from .openmm_target import BackendMismatchError, OpenMMTarget
 from .system import AnalyticSystem, MolecularSystem, list_systems, load_system, save_system
@@ -13,13 +30,23 @@ __all__ = [
     "DoubleWell",
     "GaussianMixture",
     "LennardJones",
+    "LogisticRegression",
     "ManyWell",
     "MolecularSystem",
     "OpenMMTarget",
+    "RelaxedIsing",
+    "Ring",
+    "RuggedWell",
     "Target",
     "UnsupportedForceError",
     "gmm40",
     "list_systems",
     "load_system",
+    "mog2",
+    "mog2i",
+    "mog6",
+    "mog9",
+    "ring",
+    "rings",
     "save_system",
 ]

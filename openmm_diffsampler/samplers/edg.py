@@ -1,0 +1,274 @@
+"""EDG: a generator and a diffusion of its latent, trained together from energies by one bound."""
+
+import math
+
+import torch
+
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
+from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels, place_levels, reverse_spreads
+from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
+from openmm_diffsampler.diffusion.solvers import flow_log_density, path_log_weights
+
+from .base import Sampler, require_known_options
+from .buffer_start import whiten
+from .edg_settings import edg_settings
+from .latent import Latent
+from .latent_diffusion import LatentDiffusion
+from .learnt_coordinates import in_coordinates
+from .levels_density import LevelDensity
+from .progress import sampling_progress
+
+__all__ = ["EDG"]
+
+#: Times at which the reverse process of the latent is tabulated, and latents that it is measured on.
+_N_GRID, _N_MEASURED = 33, 1024
+
+
+class EDG(Sampler):
+    r"""Energy-based diffusion generator (EDG): a decoder of Gaussian latents, with a diffusion as its encoder.
+
+    A sample is :math:`x \sim q(x \mid z)`, a :class:`~openmm_diffsampler.networks.Decoder` with forces of the target
+    inside, of a latent z ~ N(0, 1). Its density q(x) is unknown, but any density p_E(z | x) bounds the divergence from
+    the target:
+
+    .. math:: \mathrm{KL}(q(x) \| p(x)) \le \mathrm{KL}(q(z)\,q(x \mid z) \| p(x)\,p_E(z \mid x)) = \ln Z +
+              \mathrm{E}[u(x) + \ln q(z) + \ln q(x \mid z) - \ln p_E(z \mid x)],
+
+    with equality if p_E(z | x) = q(z | x), the posterior. That is a diffusion of the latent run backwards, with a score
+    :math:`s(z_t, x, t)` that depends on x; its part of the bound is an integral of denoising losses
+    (:class:`~openmm_diffsampler.samplers.latent_diffusion.LatentDiffusion`), and so one loss trains both, with neither
+    trajectory nor ODE simulated:
+
+    .. math:: L = \mathrm{E}\Big[\beta u(x) - D \ln\delta + \ln\tfrac{s_{max}}{s_{min}}\,
+              \big|s\,s_\theta(z + s\varepsilon, x) + \varepsilon\big|^2\Big], \qquad x = \mu(z) + \delta\xi.
+
+    Gradients reach the decoder through x in all terms. Preset ``"default"`` starts at a high temperature, β < 1, and
+    lowers it, for modes to be found before they part; ``"paper"`` takes the target as it is and the implicit form of
+    the integrand.
+
+    Weights, of the decoder's own samples:
+
+    - ``"path"``: exact. With z_0 = z noised to z_T by the forward kernels,
+      :math:`w = e^{-u(x)}\,\frac{1}{q(z) q(x \mid z)}\,\frac{1}{M}\sum_m \frac{p_E(z^m_{0:T} \mid x)}{q(z^m_{1:T}
+      \mid z)}`, whose mean is Z for any encoder and any number M = `n_paths` of paths and of levels `n_levels`.
+    - ``"ode"``: :math:`w = e^{-u(x)} p_E(z \mid x)/(q(z) q(x \mid z))` with p_E by the probability flow: exact up to
+      the error of the solver, and dearer, since it needs the divergence of the score.
+
+    Arguments:
+        target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
+        preset: ``"default"`` or ``"paper"``.
+        seed: of all random numbers of the training.
+        settings: those of :class:`~openmm_diffsampler.samplers.EDGSettings` that differ from the preset.
+
+    Raises:
+        TypeError: an unknown setting, or particles that are not alike and no molecule with bonds and positions.
+        ValueError: an unknown preset, settings out of their range.
+
+    References:
+        Wang, Guo, Wu & Liu, Energy based diffusion generator for efficient sampling of Boltzmann distributions,
+        arXiv:2401.02080.
+
+    Example:
+        >>> from openmm_diffsampler import EDG, GaussianMixture
+        >>> target = GaussianMixture([[0.0, 0.0]], scales=0.5)
+        >>> small = {"batch_size": 64, "width": 16, "score_width": 16, "n_leapfrog": 1, "n_final_steps": 50}
+        >>> wt = EDG(target, **small).fit(100).sample(1000, seed=1)
+        >>> abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+        True
+    """
+
+    method = "edg"
+    weight_kinds = ("path", "ode")
+    precision = "32-true"  # bounds are differences of large numbers
+    sampling_batch = 256
+
+    def __init__(self, target, preset="default", *, seed=0, **settings):
+        target = in_coordinates(target)
+        if isinstance(target, InternalTarget):
+            target = WhitenedTarget(target)
+        super().__init__(target, preset, seed=seed, **settings)
+        self.latent = Latent(self.target)
+        self.tables = None
+
+    def _settings(self, preset, changes):
+        return edg_settings(self.target, preset, changes)
+
+    def _build(self):
+        return LatentDiffusion(self.target, self.settings)
+
+    # Training.
+
+    def _prepare(self, run):
+        if isinstance(self.target, WhitenedTarget):
+            whiten(run, self.target)
+
+    def _set_up(self, run):
+        self.levels = LevelDensity(adaptive=self.settings.adaptive_levels)
+
+    def _beta(self, run):
+        """Inverse temperature of a step, in units of that of the target."""
+        options = self.settings
+        share = options.anneal_share * run.n_steps
+        return 1.0 if run.step >= share else options.beta_start ** (1 - run.step / share)
+
+    def _loss(self, run):
+        options, target, generator = self.settings, self.target, run.generator
+        n, d = run.share(options.batch_size), target.n_degrees_of_freedom
+        z, xi = self.latent.sample(n, generator), target.normal(n, generator)
+        t, level_weights, noise, probes = self._noise(n, generator)
+        x, delta, integrand = run.model(target, z, xi, noise, t, probes)
+        u, score = target.reduced_potential_and_score(wrapped(target, x.detach().to(target.dtype)))
+        beta = self._beta(run)
+        push = self._clipped(-beta * score).to(x.dtype)
+        divergence = run.model.log_range * (level_weights * integrand).mean()
+        loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + divergence) / d
+        self.levels.learn(t, integrand.detach() * level_weights)
+        finite = u[u.isfinite()]
+        metrics = {
+            "energy": float(finite.mean()) if len(finite) else math.nan,
+            "encoder loss": float(divergence.detach()) / d,
+            "output noise": float(delta.detach()),
+            "posterior width": float(run.model.posterior.log_width.detach().exp()),
+            "beta": beta,
+        }
+        return loss, metrics
+
+    def _noise(self, n, generator):
+        """Levels, their weights, noise of the latents, and probes where the loss needs them, `n_times` for each."""
+        k = self.settings.n_times
+        t, weights = self.levels.draw(n * k, generator)
+        mixed = torch.randperm(n * k, generator=generator, device=t.device)  # no configuration keeps to one end
+        noise = self.latent.normal(n * k, generator)
+        probes = self.latent.normal(n * k, generator) if self.settings.form == "implicit" else None
+        return t[mixed], weights[mixed], noise, probes
+
+    def _clipped(self, push):
+        """Forces with those rows shortened whose force is far above the median one."""
+        size = push.flatten(1).square().sum(1).sqrt()
+        bound = self.settings.score_clip * size.median() / size.clamp(min=1e-30)
+        return push * self.target.per_row(bound.clamp(max=1))
+
+    def _finish(self, run):
+        """Fit the encoder of the averaged weights to their decoder, which stays as it is; then tabulate its levels."""
+        options, target, generator = self.settings, self.target, run.generator
+        model = self.average
+        with torch.no_grad():
+            z, x = self._pairs(options.n_pool, generator)
+        parameters = list(model.posterior.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.99))
+        n_steps = options.n_final_steps
+        model.posterior.requires_grad_(True)
+        with sampling_progress(f"{target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
+            for step in range(n_steps):
+                optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * step / n_steps))
+                rows = torch.randint(len(z), (options.batch_size,), generator=generator, device=z.device)
+                t, weights, noise, probes = self._noise(len(rows), generator)
+                integrand = model.integrand(target, z[rows], x[rows], noise, t, probes)
+                optimizer.zero_grad()
+                (weights * integrand).mean().backward()
+                torch.nn.utils.clip_grad_norm_(parameters, options.gradient_clip)
+                optimizer.step()
+                if run.interrupted:
+                    raise KeyboardInterrupt("stopped after the last step, while the encoder was fitted for weights")
+                advance(1)
+        model.posterior.requires_grad_(False)
+        for parameter in parameters:
+            parameter.data = run.agree(parameter.data)
+        self._measure(z[:_N_MEASURED], x[:_N_MEASURED], run)
+
+    @torch.no_grad()
+    def _measure(self, z, x, run):
+        def exact(z_0, z_t, t, generator):
+            return (z_0 - z_t) / self.latent.per_row(self.average.schedule.ratio(t)) ** 2
+
+        tables = measure_levels(self.latent, self._score(x), self.average.schedule, z, exact, run.generator, _N_GRID)
+        self.tables = LevelTables(*(run.agree(table) for table in tables))
+
+    def _score(self, x):
+        """Score function (z, t) of the latents of x."""
+        return lambda z, t: self.average.posterior(z, x, t).to(z.dtype)
+
+    def _pairs(self, n, generator, batch=4096):
+        """Latents and configurations (n, *event_shape) of the averaged decoder."""
+        parts = [self._decoded(min(batch, n - start), generator)[:2] for start in range(0, n, batch)]
+        return (torch.cat(values) for values in zip(*parts, strict=True))
+
+    def _decoded(self, n, generator):
+        """z, x and log q(x | z)."""
+        target, decoder = self.target, self.average.decoder
+        z, xi = self.latent.sample(n, generator), target.normal(n, generator)
+        delta = float(decoder.output_noise())
+        x = wrapped(target, decoder(z.float(), target).to(target.dtype) + delta * xi)
+        return z, x, log_normal(target, xi, delta)
+
+    def diagnosis(self):
+        with torch.no_grad():
+            x = self._decoded(256, torch.Generator(self.target.device).manual_seed(0))[1]
+        u = self.target.reduced_potential(x)
+        finite = u[u.isfinite()]
+        mean = float(finite.mean()) if len(finite) else math.nan
+        return f"Of samples, {len(finite) / len(u):.1%} have a finite energy, with a mean of {mean:.3g} kT."
+
+    def _training_state(self):
+        whitened = isinstance(self.target, WhitenedTarget)
+        return {"levels": self.levels.state_dict(), "coordinates": self.target.state_dict() if whitened else {}}
+
+    def _load_training_state(self, state):
+        self.levels.load_state_dict(state["levels"])
+        if state.get("coordinates"):
+            self.target.load_state_dict(state["coordinates"])
+
+    # Sampling.
+
+    def _sampling_state(self):
+        state = {"tables": self.tables._asdict()}
+        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
+
+    def _load_sampling_state(self, state):
+        self.tables = LevelTables(**state["tables"])
+        if "coordinates" in state:
+            self.target.load_state_dict(state["coordinates"])
+
+    def _draw(self, n, weights, generator, given):
+        require_known_options(
+            given, {None: set(), "path": {"n_levels", "n_paths"}, "ode": {"n_steps"}}[weights], weights
+        )
+        if self.tables is None:
+            raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
+        for name, value in given.items():
+            if value < (least := 2 if name == "n_levels" else 1):
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+        with torch.no_grad():
+            z, x, log_decoder = self._decoded(n, generator)
+            u = self.target.reduced_potential(x).double()
+            if weights is None:
+                return SolverSamples(x, torch.zeros_like(u), u)
+            of_latent = self._by_path if weights == "path" else self._by_flow
+            return SolverSamples(x, of_latent(z, x, generator, **given) - u - log_decoder.double(), u)
+
+    def _by_path(self, z, x, generator, n_levels=None, n_paths=None):
+        """log p_E(z | x) − log q(z), estimated by the mean over paths of exact weights, (n,)."""
+        n_paths = n_paths or self.settings.n_paths
+        schedule, times = self.average.schedule, place_levels(self.tables, n_levels or self.settings.n_path_levels)
+        options = {
+            "spreads": reverse_spreads(schedule, times, self.tables.size),
+            "prior_scale": math.hypot(1.0, self.settings.s_max),
+        }
+        found = [
+            -path_log_weights(self.latent, self._score(x), schedule, z, times, generator, **options)
+            for _ in range(n_paths)
+        ]
+        return torch.logsumexp(torch.stack(found), 0) - math.log(n_paths)
+
+    def _by_flow(self, z, x, generator, n_steps=None):
+        n_steps = n_steps or self.settings.n_ode_steps
+        log_density = flow_log_density(
+            self.latent,
+            self._score(x),
+            self.average.schedule,
+            z,
+            n_steps,
+            prior_scale=math.hypot(1.0, self.settings.s_max),
+        )
+        return log_density + self.latent.reduced_potential(z)

@@ -1,0 +1,133 @@
+"""Settings of EDG: those of the paper and ours, for the targets that have them and for any other."""
+
+from dataclasses import dataclass
+
+from .settings import from_preset, require_in_range
+
+__all__ = ["EDGSettings", "edg_settings"]
+
+
+@dataclass(frozen=True)
+class EDGSettings:
+    """Everything that a run of :class:`~openmm_diffsampler.samplers.EDG` is determined by, beside target and seed.
+
+    Arguments:
+        n_steps: optimisation steps.
+        batch_size: configurations a step.
+        learning_rate: of Adam; it rises over 200 steps and falls to nothing along a cosine, or stays if not `decay`.
+        decay: see above.
+        gradient_clip: largest norm of a gradient.
+        ema_decay: of the averaged weights that samples are made with; 0 takes the last ones.
+        decoder: ``"hamiltonian"``: trajectories with the forces of the target inside; ``"gaussian"``: a network alone.
+        n_leapfrog: steps of a trajectory.
+        epsilon: ε_0, in squared units of x: output noise and step size start at √(2ε_0), and are learnt.
+        force_clip: largest force inside the decoder, in 1/units of x.
+        scale: width that the decoder starts from and that counts as one, in the units of x.
+        width, n_layers, n_blocks, n_waves: of the networks of the decoder.
+        length: ℓ of every :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
+        score_width, score_layers, score_waves: of the networks of the encoder.
+        s_min, s_max: noise of the latent, which has unit width. s_min is best below the width of q(z | x), about
+            √(2ε_0)/scale.
+        form: of the encoder's loss, ``"denoising"`` or ``"implicit"``.
+        n_times: levels of noise for each configuration of a step.
+        adaptive_levels: draw levels by the size of their loss.
+        beta_start: inverse temperature that training starts at, 1 for that of the target.
+        anneal_share: of the steps, over which it rises to 1, evenly in its logarithm.
+        score_clip: largest size of a row's force in the loss, in units of the median one, against outliers.
+        n_final_steps: steps of the encoder once the decoder is done, for weights.
+        n_pool: pairs of latent and configuration that these take.
+        n_path_levels: steps of path weights.
+        n_paths: paths that the weight of a sample is averaged over.
+        n_ode_steps: of probability-flow weights.
+        n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
+    """
+
+    n_steps: int = 3000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    decay: bool = True
+    gradient_clip: float = 10.0
+    ema_decay: float = 0.99
+    decoder: str = "hamiltonian"
+    n_leapfrog: int = 4
+    epsilon: float = 0.01
+    force_clip: float = 30.0
+    scale: float = 1.0
+    width: int = 64
+    n_layers: int = 2
+    n_blocks: int = 1
+    n_waves: int = 0
+    length: float = 0.5
+    score_width: int = 128
+    score_layers: int = 3
+    score_waves: int = 0
+    s_min: float = 0.01
+    s_max: float = 20.0
+    form: str = "denoising"
+    n_times: int = 4
+    adaptive_levels: bool = True
+    beta_start: float = 0.1
+    anneal_share: float = 0.5
+    score_clip: float = 5.0
+    n_final_steps: int = 2000
+    n_pool: int = 16_384
+    n_path_levels: int = 60
+    n_paths: int = 4
+    n_ode_steps: int = 100
+    n_exploration: int = 1_000_000
+    n_chains: int = 256
+    n_warmup: int = 100
+    thinning: int = 5
+
+    def __post_init__(self):
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; supported are {', '.join(map(repr, known))}")
+        require_in_range(self, _MAY_BE_ZERO)
+        if not self.s_min < self.s_max:
+            raise ValueError(f"s_min is {self.s_min} and s_max {self.s_max}; they must rise")
+        if not (self.beta_start <= 1 and self.anneal_share <= 1):
+            raise ValueError(f"beta_start is {self.beta_start} and anneal_share {self.anneal_share}; at most 1 each")
+        if self.n_path_levels < 2:
+            raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
+
+
+_CHOICES = {"decoder": ("hamiltonian", "gaussian"), "form": ("denoising", "implicit")}
+_MAY_BE_ZERO = ("ema_decay", "n_waves", "score_waves", "n_warmup", "anneal_share", "n_final_steps")
+
+#: Stands for any molecule in internal coordinates among the names of targets.
+_MOLECULE = "molecule"
+
+#: What the paper says; sizes that it leaves open are ours.
+_PAPER = EDGSettings(
+    decay=False,
+    ema_decay=0.0,
+    form="implicit",
+    n_times=1,
+    adaptive_levels=False,
+    beta_start=1.0,
+    score_clip=1e6,
+    n_leapfrog=5,
+    n_paths=1,
+)
+
+_PRESETS = {
+    "paper": {None: _PAPER},
+    "default": {None: EDGSettings()},
+}  # fmt: skip
+
+
+def edg_settings(target, preset="default", changes=None):
+    """The settings of a preset for `target`, with `changes`.
+
+    Raises:
+        ValueError: an unknown preset, or settings out of their range.
+        TypeError: an unknown setting.
+
+    Example:
+        >>> from openmm_diffsampler import DoubleWell
+        >>> edg_settings(DoubleWell(), "paper").form
+        'implicit'
+    """
+    name = target.name if target.periods is None else _MOLECULE
+    return from_preset(_PRESETS, preset, name, changes, "EDG")

@@ -1,0 +1,267 @@
+"""EDG: weights of known log Z, the bound, both forms of its loss, symmetry, resuming; z-scores of 4 allowed."""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from openmm_diffsampler import EDG, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
+from openmm_diffsampler.diffusion import NoiseSchedule, flow_log_density
+from openmm_diffsampler.diffusion.kernels import log_normal
+from openmm_diffsampler.networks import Decoder, LatentScore
+from openmm_diffsampler.samplers import load_sampler
+from openmm_diffsampler.samplers.edg_settings import EDGSettings
+from openmm_diffsampler.samplers.latent import Latent
+from openmm_diffsampler.samplers.latent_diffusion import LatentDiffusion
+
+SMALL = {"batch_size": 64, "width": 32, "score_width": 32, "score_layers": 2, "n_leapfrog": 2}
+FEW = SMALL | {"batch_size": 8, "width": 8, "score_width": 8, "n_layers": 1, "n_final_steps": 4, "n_pool": 64}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3], name="two modes")
+    return EDG(target, **SMALL, scale=2.0, learning_rate=3e-3, n_final_steps=800).fit(600)
+
+
+def test_both_modes_of_unequal_weight(trained):
+    x = trained.sample(4000, None, seed=1).x
+    assert abs(float((x > 0).double().mean()) - 0.75) < 0.1
+    assert float(((x.abs() - 2).abs() < 1).double().mean()) > 0.8
+
+
+@pytest.mark.parametrize("options", [{}, {"n_paths": 1, "n_levels": 12}], ids=["default", "few levels"])
+def test_path_weights_are_consistent(trained, options):
+    wt = trained.sample(4000, "path", seed=1, **options)
+    assert wt.kind == "importance" and wt.effective_sample_size > 0.2 * 4000
+    assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+    share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
+    assert abs(share - 0.75) < 4 * error
+
+
+def test_path_weights_are_consistent_for_an_encoder_that_knows_nothing():
+    """Wrong weights by a decoder and an encoder that have hardly been trained would show in log Z."""
+    target = GaussianMixture([[0.5]], scales=0.8)
+    sampler = EDG(target, **FEW | {"epsilon": 0.2}).fit(2)
+    wt = sampler.sample(20_000, "path", seed=2, n_levels=10, n_paths=2)
+    assert wt.log_Z_standard_error < 0.1 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+
+
+def test_flow_weights_agree_within_the_error_of_the_solver(trained):
+    coarse, fine = (trained.sample(1000, "ode", seed=1, n_steps=n) for n in (25, 200))
+    assert abs(fine.log_Z) < 0.05 + 4 * fine.log_Z_standard_error
+    assert abs(coarse.log_Z - fine.log_Z) > abs(fine.log_Z) - 4 * fine.log_Z_standard_error
+
+
+def test_the_bound_is_tight_for_a_gaussian():
+    """μ = a z, so that q(x) = N(0, a² + δ²); −E log w is its divergence from the target, with log Z = 0, known."""
+    target = GaussianMixture([[0.0, 0.0]], scales=1.0)
+    width = math.hypot(1.2, math.sqrt(2 * 0.05))
+    divergence = 2 * (0.5 * (width**2 - 1) - math.log(width))
+    settings = SMALL | {"decoder": "gaussian", "epsilon": 0.05, "n_final_steps": 600}
+
+    class Frozen(EDG):
+        def _loss(self, run):
+            loss, metrics = super()._loss(run)
+            return 0 * loss, metrics
+
+    sampler = Frozen(target, scale=1.2, **settings).fit(1)  # the decoder stays, the encoder learns
+    wt = sampler.sample(4000, "path", seed=3, n_levels=100, n_paths=8)
+    gap = -float(wt.log_weights.mean())
+    error = float(wt.log_weights.std()) / 4000**0.5
+    assert gap > divergence - 4 * error  # a bound
+    assert gap < divergence + 0.03 + 4 * error  # and close
+
+
+def test_the_density_along_the_flow_of_a_gaussian_is_known():
+    """With the score of N(0, 1 + s²) the flow scales x: the density of x at s_min is N(0, 1 + s_min²)."""
+    target = GaussianMixture([[0.0, 0.0, 0.0]], scales=1.0)
+    schedule, x = NoiseSchedule(0.1, 20.0), target.normal(50, torch.Generator().manual_seed(0))
+
+    def score(x, t):
+        return -x / (1 + schedule.ratio(t)[:, None] ** 2)
+
+    found = flow_log_density(target, score, schedule, x, 400, prior_scale=math.hypot(1, 20))
+    scale = math.hypot(1, 0.1)
+    torch.testing.assert_close(found, log_normal(target, x / scale, scale), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("make", [lambda: GaussianMixture([[0.0, 1.0]], scales=1.0), DoubleWell], ids=["plane", "dw4"])
+def test_both_forms_of_the_loss_have_one_mean(make):
+    """Denoising − D and implicit integrands at each level, of networks that are not zero."""
+    target, generator = make(), torch.Generator().manual_seed(0)
+    settings = EDGSettings(**{k: v for k, v in FEW.items() if k in ("width", "score_width", "n_layers")}, epsilon=0.1)
+    torch.manual_seed(0)
+    model, latent = LatentDiffusion(target, settings), Latent(target)
+    for network in (model.posterior.guess, model.posterior.rest):
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    n, d = 4000, target.n_degrees_of_freedom
+    for level in (0.35, 0.6, 0.9):
+        z, xi, noise, probes = (latent.normal(n, generator) for _ in range(4))
+        x = z + 0.4 * xi
+        t = torch.full((n,), level, dtype=torch.float64)
+        denoising = model.integrand(target, z, x, noise, t).detach().double() - d
+        implicit = model.integrand(target, z, x, noise, t, probes).detach().double()
+        error = (denoising - implicit).std() / n**0.5
+        assert abs(float((denoising - implicit).mean())) < 4 * float(error)
+
+
+def test_noise_of_the_prior_at_the_far_end():
+    """Whatever the networks say, the score at s → ∞ is that of the prior, −z/s², to the order of 1/s."""
+    target, schedule = GaussianMixture([[0.0, 0.0]], scales=1.0), NoiseSchedule(0.01, 1e4)
+    torch.manual_seed(0)
+    score = LatentScore(target, schedule, scale=1.0, posterior_width=0.1, width=8, n_layers=1)
+    for parameter in score.rest.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    z, x = 1e4 * torch.randn(50, 2), torch.randn(50, 2)
+    assert float((1e4 * score(z, x, torch.ones(50)).detach() + z / 1e4).abs().max()) < 1e-2
+
+
+def test_particles_turn_with_their_latent():
+    target, generator = LennardJones(5), torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    decoder = Decoder(target, n_leapfrog=2, epsilon=0.002, scale=0.7, width=8, n_layers=2)
+    score = LatentScore(
+        target, NoiseSchedule(0.01, 20.0), scale=0.7, posterior_width=0.1, width=8, n_layers=2, length=0.5
+    )
+    for parameter in (*decoder.parameters(), *score.parameters()):
+        if parameter.ndim:
+            torch.nn.init.normal_(parameter, std=0.2)
+    z, x = target.normal(6, generator).float(), target.normal(6, generator).float()
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
+    order, t = torch.randperm(5, generator=generator), torch.rand(6)
+    close = {"rtol": 2e-3, "atol": 2e-4}
+    there = decoder(z, target)
+    torch.testing.assert_close(decoder(z @ turn, target)[:, order], (there @ turn)[:, order], **close)
+    torch.testing.assert_close(decoder(z[:, order], target), there[:, order], **close)
+    there = score(z, x, t)
+    torch.testing.assert_close(score(z @ turn, x @ turn, t), there @ turn, **close)
+    torch.testing.assert_close(score(z[:, order], x[:, order], t), there[:, order], **close)
+    assert float((there - score(z, z, t)).abs().max()) > 0.01 and float(there.sum(1).abs().max()) < 1e-3
+
+
+def test_forces_guide_the_decoder():
+    """Before any training, leapfrog steps on the target lower the energy that the plain decoder has."""
+    target, generator = GaussianMixture([[1.0, 0.0]], scales=0.5), torch.Generator().manual_seed(0)
+    z = target.normal(500, generator).float()
+    energies = []
+    for n_leapfrog in (0, 4):
+        decoder = Decoder(target, n_leapfrog=n_leapfrog, epsilon=0.01, scale=2.0, width=8, n_layers=1)
+        with torch.no_grad():
+            energies.append(float(target.reduced_potential(decoder(z, target)).mean()))
+    assert energies[1] < 0.7 * energies[0]
+
+
+def test_evaluations_are_counted():
+    target = DoubleWell()
+    sampler = EDG(target, **FEW | {"n_leapfrog": 3}).fit(2)
+    counted = target.n_evaluations
+    assert sampler.record["n_evaluations"] == counted
+    sampler.sample(10, None)
+    assert target.n_evaluations - counted == 10 * (3 + 1 + 1)  # forces of the decoder, and the energy
+
+
+def test_saved_and_loaded(trained, tmp_path):
+    trained.save(tmp_path)
+    again = load_sampler(tmp_path, trained.target)
+    for weights in ("path", "ode", None):
+        theirs, ours = again.sample(20, weights, seed=3), trained.sample(20, weights, seed=3)
+        assert torch.equal(theirs.x, ours.x) and torch.equal(theirs.log_weights, ours.log_weights)
+
+
+@pytest.mark.parametrize("form", ["denoising", "implicit"])
+def test_a_run_goes_on_where_it_stopped(form, tmp_path):
+    target = GaussianMixture([[-2.0], [2.0]], scales=0.5)
+    settings = FEW | {"form": form}
+    whole = EDG(target, **settings)
+    whole.fit(8, checkpoint=tmp_path / "whole", checkpoint_every=4)
+
+    class StoppedError(Exception):
+        pass
+
+    class Stopping(EDG):
+        def _after_step(self, run):
+            if run.step == 7:
+                raise StoppedError
+            return super()._after_step(run)
+
+    with pytest.raises(StoppedError):
+        Stopping(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
+    resumed = EDG(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
+    for ours, theirs in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [gmm40, ManyWell, DoubleWell, lambda: load_system("lj13").target(), lambda: GaussianMixture([[0.0]], scales=1.0)],
+    ids=["gmm40", "mw32", "dw4", "lj13", "any other"],
+)
+@pytest.mark.parametrize("preset", ["paper", "default"])
+def test_every_preset_trains_and_samples(make, preset):
+    target = make()
+    sampler = EDG(target, preset, **FEW).fit(3)
+    assert sampler.record["n_steps"] == 3
+    raw, weighted = sampler.sample(4, None), sampler.sample(4, "path", n_levels=5)
+    assert raw.x.shape == weighted.x.shape == (4, *target.event_shape)
+
+
+def test_a_molecule_in_internal_coordinates():
+    target = load_system("alanine-dipeptide").target()
+    sampler = EDG(target, **FEW, n_exploration=60_000, n_chains=32, n_warmup=5).fit(3)
+    for weights in ("path", None):
+        wt = sampler.sample(5, weights, **({"n_levels": 4} if weights else {}))
+        assert wt.x.shape == (5, 22, 3) and wt.topology.n_atoms == 22
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "match"),
+    [
+        ({"n_leap": 3}, TypeError, "n_leap"),
+        ({"decoder": "best"}, ValueError, "decoder is 'best'"),
+        ({"form": "exact"}, ValueError, "form is 'exact'"),
+        ({"s_max": 0.001}, ValueError, "must rise"),
+        ({"beta_start": 2.0}, ValueError, "at most 1"),
+        ({"epsilon": 0.0}, ValueError, "epsilon is 0"),
+        ({"n_path_levels": 1}, ValueError, "n_path_levels is 1"),
+    ],
+)
+def test_bad_settings(changes, error, match):
+    with pytest.raises(error, match=match):
+        EDG(DoubleWell(), **changes)
+
+
+def test_refused_before_work():
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        EDG(DoubleWell()).sample(3)
+    sampler = EDG(DoubleWell(), **FEW).fit(2)
+    with pytest.raises(TypeError, match="unknown options"):
+        sampler.sample(3, "path", n_refine=3)
+    with pytest.raises(ValueError, match="n_levels is 1"):
+        sampler.sample(3, "path", n_levels=1)
+
+
+SCRIPT = """
+import torch
+from openmm_diffsampler import EDG, GaussianMixture
+
+target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
+small = dict(batch_size=16, width=8, score_width=8, n_leapfrog=1, n_final_steps=4, n_pool=64)
+sampler = EDG(target, **small).fit(5)
+print(torch.distributed.get_rank(), float(sampler.tables.size.sum()), float(sampler.sample(50, seed=1).x.sum()))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_sample_alike(tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT)
+    call = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "train.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    found = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
+    assert found.returncode == 0, found.stderr
+    rows = sorted(line.split() for line in found.stdout.splitlines() if line[:2] in ("0 ", "1 "))
+    assert len(rows) == 2 and rows[0][1:] == rows[1][1:]
