@@ -19,11 +19,11 @@ def train(
     system: Annotated[str, typer.Argument(help="Name of a built-in system, or the folder of your own.")],
     method: Annotated[
         str,
-        typer.Option(help="boltzmann (exact density), idem (diffusion sampler), dikl (one-step generator), or auto."),
+        typer.Option(help="boltzmann (exact density), idem (diffusion), dikl (one-step), edg (decoder), or auto."),
     ] = "auto",
     output: Annotated[Path | None, typer.Option(help="Folder of the sampler; by default <system>-<method>.")] = None,
     preset: Annotated[
-        str, typer.Option(help="default, or paper for the published settings of idem and dikl.")
+        str, typer.Option(help="default, or paper for the published settings of idem, dikl and edg.")
     ] = "default",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; by default those of the preset.")] = None,
     setting: Annotated[
@@ -135,7 +135,10 @@ def sample(
     announce_compilation()
     try:
         source = Path(sampler)
-        loaded = load_sampler(source) if (source / "sampler.json").exists() else load_pretrained(sampler, method)
+        is_folder = (source / "sampler.json").exists()
+        loaded = load_sampler(source) if is_folder else load_pretrained(sampler, method)
+        if method not in ("auto", loaded.method):
+            raise ValueError(f"method is {method!r}, and {source} holds a sampler of method {loaded.method!r}")
         name = loaded.target.name
         folder = output or Path(f"{name}-samples")
         if (folder / "diagnostics.json").exists() and not overwrite:

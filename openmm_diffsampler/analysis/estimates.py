@@ -7,7 +7,7 @@ import torch
 
 from .diagnostics import chains_as_array, effective_sample_size
 
-__all__ = ["KINDS", "Estimate", "describe", "expectation", "log_partition_function", "variance_weights"]
+__all__ = ["KINDS", "Estimate", "describe", "expectation", "has_weights", "log_partition_function", "variance_weights"]
 
 
 #: What a weighted trajectory can hold, and how it is called in words.
@@ -104,9 +104,16 @@ def log_partition_function(wt):
     return Estimate(float(value), float(error))
 
 
+def has_weights(wt):
+    """Whether these are importance samples with weights that differ; equal ones stand for none, and for no log Z."""
+    return wt.kind == "importance" and wt.log_weights.unique().numel() > 1
+
+
 def describe(wt):
     """One line: how many frames of what kind, and how many independent ones they are worth."""
     ess, n = wt.effective_sample_size, len(wt)
+    if wt.kind == "importance" and n > 1 and not has_weights(wt):
+        return f"{n} independent frames without weights: how far they are from equilibrium is not known"
     if wt.kind != "mcmc":
         return f"{n} frames, {KINDS[wt.kind]}; effective sample size {ess:.0f} of {n} ({ess / n:.3f})"
     n_chains = len(wt.chain.unique())

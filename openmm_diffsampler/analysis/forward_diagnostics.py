@@ -143,7 +143,7 @@ def _warning(n_unseen, found):
     seen = []
     if n_unseen >= _FEWEST:
         share = f"{100 * found['unseen']:.2g} % of the held-out configurations"
-        seen.append(f"{share} have weights that no model sample has: a mode is missing")
+        seen.append(f"{share} have weights that no model sample has: a mode, or a way between modes, is missing")
     seen += [str(row) for row in found["under_represented"]]
     (reverse, reverse_error), (forward, forward_error) = found["log_Z_reverse"], found["log_Z_forward"]
     error = np.hypot(reverse_error, forward_error)

@@ -4,12 +4,9 @@ import numpy as np
 
 from openmm_diffsampler.targets.units import thermal_energy
 
-__all__ = ["has_weights", "partition_in_words", "partition_numbers"]
+from .estimates import has_weights
 
-
-def has_weights(wt):
-    """Whether these are importance samples with weights that differ; equal ones stand for none, and for no log Z."""
-    return wt.kind == "importance" and wt.log_weights.unique().numel() > 1
+__all__ = ["partition_in_words", "partition_numbers"]
 
 
 def partition_numbers(wt):

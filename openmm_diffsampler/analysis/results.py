@@ -12,9 +12,10 @@ from openmm_diffsampler.coordinates import rotatable_torsions
 from .comparison_plots import plot_comparison
 from .comparison_results import comparison_numbers
 from .diagnostics import chains_as_array, r_hat
+from .estimates import has_weights
 from .free_energy import free_energy_surface
 from .observables import default_observables
-from .partition_results import has_weights, partition_in_words, partition_numbers
+from .partition_results import partition_in_words, partition_numbers
 from .plots import plot_chain_diagnostics, plot_energy_histogram
 from .report import write_report
 from .result_tables import convergence_in_words, result_tables

@@ -62,7 +62,7 @@ def test_a_missing_mode_warns(share):
         found = forward_diagnostics(lw_model, lw_data)
         assert found.reverse_ess > 0.9 and found.forward_ess < 1e-3
         assert found.unseen == pytest.approx((labels_data == "right").mean())
-        assert "% of the held-out configurations have weights that no model sample has: a mode is" in found.warning
+        assert "% of the held-out configurations have weights that no model sample has: a mode, or" in found.warning
         named = forward_diagnostics(lw_model, lw_data, labels_model=labels_model, labels_data=labels_data)
         [row] = named.under_represented
         assert row.label == "right" and row.population == 0 and row.z > 4

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,6 +156,9 @@ def test_wrong_settings_are_one_line(tmp_path):
     ):
         result = command("train", "gmm40", *words, cwd=tmp_path)
         assert result.returncode == 1 and message in " ".join(result.stderr.split()), result.stderr
+    shipped = Path(__file__).parents[2] / "systems/dw4/pretrained/dikl"
+    result = command("sample", str(shipped), "--method", "idem", cwd=tmp_path)
+    assert result.returncode == 1 and "sampler of method 'dikl'" in " ".join(result.stderr.split())
     result = command("sample", "mw32", cwd=tmp_path)
     assert result.returncode == 1 and "no weights" in result.stderr and "Traceback" not in result.stderr
 

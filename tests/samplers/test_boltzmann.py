@@ -126,7 +126,7 @@ class Starved(BoltzmannGenerator):
 
 def test_a_buffer_without_a_basin_is_warned_of():
     sampler = Starved(mixture(), **SMALL).fit(400)
-    with pytest.warns(MissedModeWarning, match="a mode is missing"):
+    with pytest.warns(MissedModeWarning, match="a mode, or a way between modes, is missing"):
         wt = sampler.sample(5000, seed=1)
     assert wt.effective_sample_size > 0.5 * len(wt)  # which looks good, and is not
     assert sampler.diagnostics.forward_ess < 0.1

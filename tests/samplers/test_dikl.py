@@ -150,6 +150,15 @@ def test_particles_turn_with_their_latent():
     torch.testing.assert_close(g(z[:, order]), g(z)[:, order], rtol=1e-3, atol=1e-4)
 
 
+def test_the_weights_that_come_with_forty_modes():
+    """Every mode has its fortieth of one-pass samples to a factor of two; no weights are claimed."""
+    sampler = DiKL.pretrained("gmm40")
+    wt = sampler.sample(20_000, None, seed=1)
+    share = torch.bincount(sampler.target.mode(wt.x), minlength=40) / 20_000
+    assert float(share.min()) > 0.5 / 40 and float(share.max()) < 2 / 40
+    assert "without weights" in wt.describe()
+
+
 def test_refinement_brings_samples_nearer():
     target = DoubleWell()
     sampler = DiKL(target, **FEW).fit(3)
