@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--sampler", help="folder of a trained sampler, for a single system")
     parser.add_argument("--preset", default="default", help="of a training")
     parser.add_argument("--steps", type=int, help="of a training")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of a training")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings")
     parser.add_argument("--checkpoint", help="folder that a training is resumed from")
     parser.add_argument("--save", help="folder to write a trained sampler to")
     parser.add_argument("--progress", action="store_true")

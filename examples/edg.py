@@ -1,4 +1,4 @@
-"""A decoder with forces inside and a diffusion as its encoder, trained by one bound: an energy-based diffusion generator.
+"""A decoder with forces inside, and a diffusion as its encoder, trained by one bound: EDG.
 
     python examples/edg.py            # ten minutes on one core
     python examples/edg.py --short    # seconds, to see it run

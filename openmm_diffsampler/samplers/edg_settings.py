@@ -66,8 +66,8 @@ class EDGSettings:
     form: str = "denoising"
     n_times: int = 4
     adaptive_levels: bool = True
-    beta_start: float = 0.1
-    anneal_share: float = 0.5
+    beta_start: float = 0.01
+    anneal_share: float = 0.7
     score_clip: float = 5.0
     n_final_steps: int = 2000
     n_pool: int = 16_384
@@ -113,7 +113,25 @@ _PAPER = EDGSettings(
 
 _PRESETS = {
     "paper": {None: _PAPER},
-    "default": {None: EDGSettings()},
+    "default": {
+        None: EDGSettings(),
+        "gmm40": EDGSettings(
+            n_steps=4000, learning_rate=3e-3, scale=20.0, width=128, n_waves=3, epsilon=0.05, score_waves=4,
+            s_min=0.003, beta_start=0.002, anneal_share=0.7,
+        ),
+        "dw4": EDGSettings(
+            n_steps=1600, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_leapfrog=2, width=48,
+            score_width=96, n_times=2, epsilon=0.005, beta_start=0.2, anneal_share=0.3, n_final_steps=2500,
+        ),
+        "lj13": EDGSettings(
+            n_steps=1200, batch_size=64, learning_rate=5e-3, scale=1.2, length=0.5, n_leapfrog=2, width=32,
+            score_width=48, score_layers=2, n_times=2, epsilon=0.002, s_min=0.005, beta_start=0.2, anneal_share=0.4,
+            n_final_steps=800, n_pool=4096, n_paths=1,
+        ),
+        _MOLECULE: EDGSettings(
+            n_steps=3000, learning_rate=2e-3, width=192, score_width=256, n_leapfrog=2, beta_start=0.3, s_max=30.0,
+        ),
+    },
 }  # fmt: skip
 
 
