@@ -265,3 +265,10 @@ def test_two_processes_sample_alike(tmp_path):
     assert found.returncode == 0, found.stderr
     rows = sorted(line.split() for line in found.stdout.splitlines() if line[:2] in ("0 ", "1 "))
     assert len(rows) == 2 and rows[0][1:] == rows[1][1:]
+
+
+def test_the_weights_that_come_with_four_particles():
+    """A tenth of effective samples at least, and log Z of iDEM, 29.675, to the 0.2 that an encoder may leak."""
+    wt = EDG.pretrained("dw4").sample(500, seed=1, n_paths=1)
+    assert wt.effective_sample_size > 0.1 * 500
+    assert abs(wt.log_Z - 29.675) < 0.2 + 4 * wt.log_Z_standard_error
