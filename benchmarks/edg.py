@@ -55,7 +55,7 @@ def target_of(name, options):
     if name in PLANAR:
         return PLANAR[name]()
     if name == "ising":
-        return RelaxedIsing(options.size, options.temperature)
+        return RelaxedIsing(options.size, options.temperature, whitened=True)
     kind, _, d = name.partition("-")
     if kind == "gaussians":
         return two_gaussians(int(d), name)

@@ -157,3 +157,20 @@ def test_wrong_parameters_are_refused():
             RelaxedIsing(4, value)
         with pytest.raises(ValueError, match=r"margin is .*; it must be positive"):
             RelaxedIsing(4, 2.0, margin=value)
+
+
+def test_whitened_fields_have_the_same_density():
+    """u(y) = u(x) − ½ ln|C| at x = C^½ y, scores by the chain rule, and the same samples."""
+    plain, whitened = RelaxedIsing(4, 2.0), RelaxedIsing(4, 2.0, whitened=True)
+    y = torch.randn(5, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    half = 0.5 * float(torch.linalg.slogdet(plain.covariance).logabsdet)
+    torch.testing.assert_close(
+        whitened.reduced_potential(y), plain.reduced_potential(whitened.field(y)) - half, rtol=1e-10, atol=1e-10
+    )
+    y.requires_grad_()
+    _, score = whitened.reduced_potential_and_score(y)
+    (gradient,) = torch.autograd.grad(plain.reduced_potential(whitened.field(y)).sum(), y)
+    torch.testing.assert_close(score, -gradient)
+    assert whitened.log_Z == plain.log_Z
+    draws = [target.sample(20, torch.Generator().manual_seed(1)) for target in (plain, whitened)]
+    torch.testing.assert_close(whitened.field(draws[1]), draws[0])

@@ -37,6 +37,7 @@ class RelaxedIsing(Target):
         size: L, at least 2.
         temperature: T, in units of the coupling.
         margin: smallest eigenvalue of K + λI.
+        whitened: the same density over y, where x = (K + λI)^{1/2} y: a standard normal but for the factors 2cosh.
         name: how reports call the density.
         dtype, device: of the evaluation.
 
@@ -58,7 +59,9 @@ class RelaxedIsing(Target):
         torch.Size([10, 256])
     """
 
-    def __init__(self, size, temperature, *, margin=0.1, name="ising", dtype=torch.float64, device="cpu"):
+    def __init__(
+        self, size, temperature, *, margin=0.1, whitened=False, name="ising", dtype=torch.float64, device="cpu"
+    ):
         if not isinstance(size, int) or isinstance(size, bool) or size < 2:
             raise ValueError(f"size is {size!r}; give an integer of at least 2")
         for label, value in (("temperature", temperature), ("margin", margin)):
@@ -81,22 +84,30 @@ class RelaxedIsing(Target):
         self.covariance = torch.as_tensor(coupling + self.shift * np.eye(n), **made)
         self._precision = torch.as_tensor((vectors / values) @ vectors.T, **made)
         self._root = torch.as_tensor((vectors * np.sqrt(values)) @ vectors.T, **made)
-        self._constant = 0.5 * (float(np.log(values).sum()) + n * math.log(2 * math.pi))
+        self.is_whitened = bool(whitened)
+        log_volume = 0.0 if whitened else float(np.log(values).sum())
+        self._constant = 0.5 * (log_volume + n * math.log(2 * math.pi))
         self.log_Z_ising = ising_log_partition(size, temperature)
         self.log_Z = self.log_Z_ising + 0.5 * self.shift * n
 
     def _parameters(self):
-        return {"temperature": self.spin_temperature, "margin": self.margin}
+        return {"temperature": self.spin_temperature, "margin": self.margin, "whitened": self.is_whitened}
 
     def _evaluate(self, x):
-        pull = x @ self._precision
-        # ln 2cosh x, without overflow
-        log_cosh = x.abs() + (-2 * x.abs()).exp().log1p()
-        return (0.5 * x * pull - log_cosh).sum(1) + self._constant, x.tanh() - pull
+        field = self.field(x)
+        pull = x if self.is_whitened else x @ self._precision
+        push = field.tanh() @ self._root if self.is_whitened else field.tanh()
+        # ln 2cosh, without overflow
+        log_cosh = field.abs() + (-2 * field.abs()).exp().log1p()
+        return (0.5 * x * pull - log_cosh).sum(1) + self._constant, push - pull
+
+    def field(self, x):
+        """The field that spins feel, x itself or (K + λI)^{1/2} y: (n, L²) → (n, L²)."""
+        return x @ self._root if self.is_whitened else x
 
     def spins(self, x, generator):
         """Spins (n, L²) of −1 and 1, drawn given `x` (n, L²): Ising spins, where x has the density of this target."""
-        x = self._validated(x)
+        x = self.field(self._validated(x))
         even = torch.rand(x.shape, generator=generator, dtype=self.dtype, device=self.device)
         return torch.where(even < (2 * x).sigmoid(), 1.0, -1.0).to(self.dtype)
 
@@ -116,7 +127,7 @@ class RelaxedIsing(Target):
         spins = [self._chains(min(chunk, n - start), generator, n_sweeps) for start in range(0, n, chunk)]
         spins = torch.cat([torch.empty(0, self.size**2, dtype=self.dtype, device=self.device), *spins])
         noise = torch.randn(spins.shape, generator=generator, dtype=self.dtype, device=self.device)
-        return spins @ self.covariance + noise @ self._root
+        return spins @ self._root + noise if self.is_whitened else spins @ self.covariance + noise @ self._root
 
     def _chains(self, n, generator, n_sweeps):
         """Spins (n, L²) at the end of n Swendsen–Wang chains."""
