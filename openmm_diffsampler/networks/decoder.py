@@ -52,7 +52,7 @@ class Decoder(torch.nn.Module):
         >>> from openmm_diffsampler import DoubleWell
         >>> target = DoubleWell()
         >>> decoder = Decoder(target, n_leapfrog=2, epsilon=0.01, scale=2.0, width=8, n_layers=1)
-        >>> decoder(torch.randn(3, 4, 2), target).shape, round(float(decoder.output_noise()), 4)
+        >>> decoder(torch.randn(3, 4, 2), target).shape, round(decoder.output_noise().item(), 4)
         (torch.Size([3, 4, 2]), 0.1414)
     """
 
