@@ -114,7 +114,7 @@ class Decoder(torch.nn.Module):
         return (*found[0], *found[1]) if self.is_equivariant else tuple(found)
 
     def _force(self, y, target):
-        force = target.score(y.to(target.dtype)).to(y.dtype)
+        force = target.score(y.to(target.dtype))  # overlaps overflow single precision
         last = (-1,) if force.ndim == 3 else tuple(range(1, force.ndim))  # of each particle, or of all coordinates
         size = force.square().sum(last, keepdim=True).clamp(min=1e-12).sqrt()
-        return force / (1 + size / self.force_clip)
+        return (force / (1 + size / self.force_clip)).to(y.dtype)

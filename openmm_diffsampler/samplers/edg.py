@@ -18,6 +18,7 @@ from .latent_diffusion import LatentDiffusion
 from .learnt_coordinates import in_coordinates
 from .levels_density import LevelDensity
 from .progress import sampling_progress
+from .training import TrainingDivergedError
 
 __all__ = ["EDG"]
 
@@ -37,8 +38,8 @@ class EDG(Sampler):
 
     with equality if p_E(z | x) = q(z | x), the posterior. That is a diffusion of the latent run backwards, with a score
     :math:`s(z_t, x, t)` that depends on x; its part of the bound is an integral of denoising losses
-    (:class:`~openmm_diffsampler.samplers.latent_diffusion.LatentDiffusion`), and so one loss trains both, with neither
-    trajectory nor ODE simulated:
+    (:class:`~openmm_diffsampler.samplers.latent_diffusion.LatentDiffusion`), and so one loss trains both, and the
+    diffusion is never simulated:
 
     .. math:: L = \mathrm{E}\Big[\beta u(x) - D \ln\delta + \ln\tfrac{s_{max}}{s_{min}}\,
               \big|s\,s_\theta(z + s\varepsilon, x) + \varepsilon\big|^2\Big], \qquad x = \mu(z) + \delta\xi.
@@ -155,6 +156,10 @@ class EDG(Sampler):
         model = self.average
         with torch.no_grad():
             z, x = self._pairs(options.n_pool, generator)
+        valid = x.flatten(1).isfinite().all(1)
+        if not valid.any():
+            raise TrainingDivergedError(f"no sample of the decoder is finite. {self.diagnosis()}")
+        z, x = z[valid], x[valid]
         parameters = list(model.posterior.parameters())
         optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.99))
         n_steps = options.n_final_steps
