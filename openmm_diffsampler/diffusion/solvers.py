@@ -165,8 +165,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
         Song et al., ICLR 2021; Grathwohl et al., FFJORD, ICLR 2019.
     """
     require_circles(target, schedule)
-    one = torch.ones((), dtype=torch.float64)
-    start_scale = prior_scale or _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
+    start_scale = prior_scale or _scale_at_one(schedule, width)
     x, log_q = draw_prior(target, n, start_scale, generator)
     times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
     x, change = _flow(target, score, schedule, x, times, generator, n_probes)
@@ -187,11 +186,15 @@ def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None,
         n_steps: steps of Heun's method, two evaluations of the score with divergence each.
     """
     require_circles(target, schedule)
-    one = torch.ones((), dtype=torch.float64)
-    prior_scale = prior_scale or _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
+    prior_scale = prior_scale or _scale_at_one(schedule, width)
     times = torch.linspace(0, 1, n_steps + 1, dtype=x_0.dtype, device=x_0.device)
     x_1, change = _flow(target, score, schedule, x_0, times, None, None)
     return log_prior(target, wrapped(target, x_1), prior_scale).double() + change
+
+
+def _scale_at_one(schedule, width):
+    one = torch.ones((), dtype=torch.float64)
+    return _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
 
 
 def _flow(target, score, schedule, x, times, generator, n_probes):

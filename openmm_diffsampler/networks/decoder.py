@@ -94,12 +94,15 @@ class Decoder(torch.nn.Module):
             return y
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))
         v, force = self.velocity(self._inner(y), start).to(z.dtype), self._force(y, target)
+        last = self.corrections[-1]
         for network, log_step in zip(self.corrections, self.log_steps, strict=True):
             h = math.sqrt(2 * self.epsilon) * log_step.exp()
             push, shift, of_force, of_velocity = self._corrections(network, y, start)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
             y = y + h * (v * (self.epsilon * of_velocity).exp() + shift)
             force = self._force(y, target)
+            if network is last:
+                break  # the velocity is not asked for any more
             push, _, of_force, _ = self._corrections(network, y, end)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
         return target.project(y + 0.5 * self.output_noise() ** 2 * force)

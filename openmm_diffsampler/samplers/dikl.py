@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from openmm_diffsampler.coordinates import InternalTarget
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import SolverSamples
 from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
@@ -19,7 +18,7 @@ from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
 from .divergence_weights import DivergenceWeights
 from .latent_encoder import LatentEncoder
-from .learnt_coordinates import in_coordinates
+from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
@@ -97,10 +96,7 @@ class DiKL(Sampler):
     sampling_batch = 256
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
-        target = in_coordinates(target)
-        if isinstance(target, InternalTarget):
-            target = WhitenedTarget(target)
-        super().__init__(target, preset, seed=seed, **settings)
+        super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         options = self.settings
         self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
         with torch.random.fork_rng(devices=[]):

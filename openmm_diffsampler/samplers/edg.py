@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from openmm_diffsampler.coordinates import InternalTarget
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels, place_levels, reverse_spreads
 from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
@@ -15,7 +14,7 @@ from .buffer_start import whiten
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
-from .learnt_coordinates import in_coordinates
+from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import LevelDensity
 from .progress import sampling_progress
 from .training import TrainingDivergedError
@@ -85,10 +84,7 @@ class EDG(Sampler):
     sampling_batch = 256
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
-        target = in_coordinates(target)
-        if isinstance(target, InternalTarget):
-            target = WhitenedTarget(target)
-        super().__init__(target, preset, seed=seed, **settings)
+        super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         self.latent = Latent(self.target)
         self.tables = None
 

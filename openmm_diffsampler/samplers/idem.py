@@ -4,7 +4,6 @@ import math
 
 import torch
 
-from openmm_diffsampler.coordinates import InternalTarget
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import (
     LevelTables,
@@ -23,7 +22,7 @@ from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore,
 from .base import Sampler, require_known_options
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
-from .learnt_coordinates import in_coordinates
+from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import LevelDensity
 from .replay import ReplayBuffer
 from .score_targets import ScoreTargets
@@ -102,8 +101,7 @@ class IDEM(Sampler):
                 f"{target.name} has bonds and no positions; iDEM takes particles that are all alike, or a molecule "
                 "with bonds: pass positions= to OpenMMTarget"
             )
-        target = in_coordinates(target)
-        target = WhitenedTarget(target) if isinstance(target, InternalTarget) else target
+        target = in_whitened_coordinates(target)
         super().__init__(target, preset, seed=seed, **settings)
         options = self.settings
         suits = {"model": True, "explored": isinstance(target, WhitenedTarget), "annealed": target.periods is None}

@@ -1,8 +1,9 @@
 """In which coordinates samplers learn a target."""
 
 from openmm_diffsampler.coordinates import InternalTarget, StandardColumns
+from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 
-__all__ = ["in_coordinates", "standard_columns"]
+__all__ = ["in_coordinates", "in_whitened_coordinates", "standard_columns"]
 
 
 def in_coordinates(target):
@@ -28,6 +29,12 @@ def in_coordinates(target):
     if isinstance(target, InternalTarget) and not target.held:
         target.hold_double_bonds()
     return target
+
+
+def in_whitened_coordinates(target):
+    """As :func:`in_coordinates`, the internal coordinates of a molecule ready to be whitened."""
+    target = in_coordinates(target)
+    return WhitenedTarget(target) if isinstance(target, InternalTarget) else target
 
 
 def standard_columns(target, x):
