@@ -156,7 +156,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
             differentiable.
         n_steps: steps, two evaluations of the score with divergence each.
         n_probes: random vectors of Hutchinson's estimator of the divergence; None takes it exactly, one derivative a
-            coordinate.
+            coordinate; 0 leaves it out, and the weights are NaN.
 
     Returns:
         :class:`SolverSamples`.
@@ -171,7 +171,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     x, change = _flow(target, score, schedule, x, times, generator, n_probes)
     x = wrapped(target, x)
     u = target.reduced_potential(x).double()
-    return SolverSamples(x, -u - log_q.double() + change, u)
+    return SolverSamples(x, torch.full_like(u, math.nan) if n_probes == 0 else -u - log_q.double() + change, u)
 
 
 def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None, width=math.inf):
@@ -209,7 +209,7 @@ def _flow(target, score, schedule, x, times, generator, n_probes):
     for t, following in pairwise(times):
         h = following - t
         if n_probes is not None:  # new ones each step, so that their errors average out
-            probes = torch.stack([_on_sphere(target, target.normal(len(x), generator)) for _ in range(n_probes)])
+            probes = [_on_sphere(target, target.normal(len(x), generator)) for _ in range(n_probes)]
         velocity, divergence = flow(x, t, probes)
         end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)
@@ -234,7 +234,7 @@ def _score_and_divergence(target, score, x, t, probes):
             probes = [direction.reshape(1, *target.event_shape).expand(n, *target.event_shape) for direction in basis]
             weight = 1.0
         else:
-            weight = 1 / len(probes)
+            weight = 1 / max(1, len(probes))
         divergence = x.new_zeros(n)
         for probe in probes:
             (product,) = torch.autograd.grad(s, x, probe, retain_graph=True)

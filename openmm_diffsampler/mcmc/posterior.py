@@ -7,6 +7,7 @@ import torch
 
 from openmm_diffsampler.diffusion.scores import posterior_draws
 
+from .coordinate_step import coordinate_step
 from .hamiltonian import Tether, hamiltonian_step
 from .kernels import OPTIMAL_ACCEPTANCE
 from .state import evaluate
@@ -41,15 +42,16 @@ class PosteriorEstimate(NamedTuple):
 class PosteriorSampler:
     r"""Draws of p(x | x_t) ∝ p(x) N(x_t; x, s²), and the estimate of ∇log p_t(x_t) that they give.
 
-    A draw starts in one of these ways, and is then led on by Hamiltonian steps whose tether to x_t is solved exactly
-    (one leapfrog step is MALA):
+    A draw starts in one of these ways, and is then led on by steps of single coordinates or particles
+    (:func:`~openmm_diffsampler.mcmc.coordinate_step.coordinate_step`), which cross barriers, and by Hamiltonian steps
+    whose tether to x_t is solved exactly (one leapfrog step is MALA):
 
     - ``"importance"``: one of K draws of N(x_t, s²) by the weights e^{−u};
     - ``"annealed"``: one of K particles of annealed importance sampling from N(x_t, s²), by its weight;
     - ``"given"``: a configuration that the caller knows: the one that x_t was made of, or the last draw nearby; with
       K > 1 one of K, it and K − 1 draws of N(x_t, s²), by the weights e^{−u}: if it is a draw of the posterior, so is
       that one, for any K. Where it is not, and no draw leaves its mode, nothing tells that the mode's weight is wrong:
-      in more than a few dimensions modes are told apart by annealing.
+      in more than a few dimensions that needs steps of single coordinates, or annealing.
 
     The score is the mean over the later half of the trajectories (and, with none or of draws that are given, over the
     weighted particles) of
@@ -65,7 +67,8 @@ class PosteriorSampler:
         start: see above.
         n_particles: K.
         n_anneal: levels of annealing.
-        n_trajectories, n_leapfrog: of the Hamiltonian steps that follow.
+        n_coordinate_steps: how many steps of single coordinates follow.
+        n_trajectories, n_leapfrog: of the Hamiltonian steps after them.
         step_size: where the step sizes start, in the units of x.
         mixing: ``"optimal"``, or ``"unit"``: c = 1/(1 + (s/unit)²), the mixed score identity.
         unit: width that counts as one in it.
@@ -95,6 +98,7 @@ class PosteriorSampler:
         start="importance",
         n_particles=1,
         n_anneal=10,
+        n_coordinate_steps=0,
         n_trajectories=0,
         n_leapfrog=5,
         step_size=0.1,
@@ -104,14 +108,14 @@ class PosteriorSampler:
         for name, value, known in (("start", start, _STARTS), ("mixing", mixing, _MIXES)):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; supported are {', '.join(map(repr, known))}")
-        if start != "annealed" and n_particles == 1 and not n_trajectories:
+        if start != "annealed" and n_particles == 1 and not n_trajectories + n_coordinate_steps:
             raise ValueError(
-                f"start is {start!r}, n_particles 1 and n_trajectories 0; that tells nothing of the target"
+                f"start is {start!r}, n_particles 1, and no steps follow; that tells nothing of the target"
             )
         self.target, self.s_min, self.s_max = target, s_min, s_max
         self.start, self.mixing, self.unit = start, mixing, unit
-        self.n_particles, self.n_anneal, self.n_trajectories = n_particles, n_anneal, n_trajectories
-        self.n_leapfrog = n_leapfrog
+        self.n_particles, self.n_anneal, self.n_coordinate_steps = n_particles, n_anneal, n_coordinate_steps
+        self.n_trajectories, self.n_leapfrog = n_trajectories, n_leapfrog
         self.log_steps = torch.full((_N_BINS,), math.log(step_size), dtype=torch.float64)
         self.mix_sums = torch.zeros(2, _N_BINS, dtype=torch.float64)
 
@@ -143,13 +147,19 @@ class PosteriorSampler:
             if self.start == "given":
                 left = (chosen != x_0).flatten(1).any(1)
                 metrics |= self._by_band("left", left.double(), s)
-            if self.start == "given" or not self.n_trajectories:
+            if not self.n_coordinate_steps and (self.start == "given" or not self.n_trajectories):
                 means.append(torch.stack(identities))
-        if self.n_trajectories:
-            found, state, accepted = self._trajectories(chosen, x_t, s, bins, generator)
-            means = [torch.where(self.target.per_row(valid), mean, found[0]) for mean in means] + found
+        if self.n_coordinate_steps or self.n_trajectories:
+            state = evaluate(self.target, chosen.to(x_t))
+            if self.n_coordinate_steps:
+                found, state, accepted = self._coordinates(state, x_t, s, generator)
+                means.append(found)
+                metrics |= self._by_band("coordinate acceptance", accepted, s)
+            if self.n_trajectories:
+                found, state, accepted = self._trajectories(state, x_t, s, bins, generator)
+                means = [torch.where(self.target.per_row(valid), mean, found[0]) for mean in means] + found
+                metrics |= self._by_band("acceptance", accepted, s)
             chosen, valid = state.x, state.u.isfinite()
-            metrics |= self._by_band("acceptance", accepted, s)
         by_target, by_noise = torch.stack(means).mean(0)
         difference = by_target - by_noise
         c = self.target.per_row(self._mix(s, bins).to(x_t))
@@ -167,15 +177,28 @@ class PosteriorSampler:
     def _steps(self, bins, like):
         return self.log_steps[bins].exp().to(like)
 
-    def _trajectories(self, x, x_t, s, bins, generator):
+    def _identities(self, state, x_t, s):
+        return torch.stack([state.score, (state.x - x_t) / self.target.per_row(s) ** 2])
+
+    def _coordinates(self, state, x_t, s, generator):
+        """Mean of both identities over the later half of the steps, where the last one ends, acceptance by row."""
+        n, total, rate = self.n_coordinate_steps, 0.0, 0.0
+        for k in range(n):
+            state, probability = coordinate_step(self.target, state, x_t, s, generator)
+            rate = rate + probability / n
+            if k >= n // 2:
+                total = total + self._identities(state, x_t, s) / (n - n // 2)
+        return total, state, rate
+
+    def _trajectories(self, state, x_t, s, bins, generator):
         """Both identities of each trajectory of the later half, where the last one ends, acceptance by row."""
-        state, tether, found, rate = evaluate(self.target, x.to(x_t)), Tether(x_t, self.target.per_row(s)), [], 0.0
+        tether, found, rate = Tether(x_t, self.target.per_row(s)), [], 0.0
         steps = self._steps(bins, x_t)  # the same for all, or what is invariant would not be
         for k in range(self.n_trajectories):
             state, probability = hamiltonian_step(self.target, state, steps, self.n_leapfrog, generator, tether=tether)
             rate = rate + probability / self.n_trajectories
             if k >= self.n_trajectories // 2:
-                found.append(torch.stack([state.score, (state.x - x_t) / self.target.per_row(s) ** 2]))
+                found.append(self._identities(state, x_t, s))
         self._learn_steps(rate, s, bins)
         return found, state, rate
 

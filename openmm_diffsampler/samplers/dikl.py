@@ -130,7 +130,7 @@ class DiKL(Sampler):
         options = self.settings
         self.companion.set_up(run)
         self.weights = DivergenceWeights(options.weighting, options.scale)
-        names = ("n_particles", "n_anneal", "n_trajectories", "n_leapfrog", "step_size", "mixing")
+        names = ("n_particles", "n_anneal", "n_coordinate_steps", "n_trajectories", "n_leapfrog", "step_size", "mixing")
         self.posterior = PosteriorSampler(
             self.target,
             options.s_min,
@@ -155,8 +155,8 @@ class DiKL(Sampler):
             return self.pool.x[self.pool.draw(n, run.generator)]
         return self._latents_and_samples(n, run.generator, run.model)[1]
 
-    def _times(self, n, generator):
-        """t (n,) of the levels at which divergences are taken."""
+    def _times(self, n, generator, done):
+        """t (n,) of the levels at which divergences are taken, when a share `done` of the steps is."""
         options = self.settings
         if options.objective == "reverse-kl":
             return torch.zeros(n, dtype=torch.float64, device=self.target.device)
@@ -164,7 +164,8 @@ class DiKL(Sampler):
             s = options.scale * published_ratios(options.beta_min, options.beta_max, options.n_levels)
             rows = torch.randint(len(s), (n,), generator=generator, device=self.target.device)
             return self.companion.schedule.time(s.clamp(min=options.s_min).to(rows.device))[rows]
-        return self.companion.top() * stratified(n, generator)
+        lowest = max(0.0, 1 - done / options.coarse_share) if options.coarse_share else 0.0
+        return self.companion.top() * (lowest + (1 - lowest) * stratified(n, generator))
 
     def _loss(self, run):
         options, target, generator = self.settings, self.target, run.generator
@@ -176,7 +177,7 @@ class DiKL(Sampler):
             )
         }
         n = run.share(options.batch_size)
-        z, noise, t, new = self._noise(n, generator)
+        z, noise, t, new = self._noise(n, generator, done)
         x = run.model(z.float())
         clean = x.detach().to(target.dtype)
         latest = clean if self.kept is None else self._latents_and_samples(n, generator, run.model)[1]
@@ -210,13 +211,13 @@ class DiKL(Sampler):
         push = (difference / root.clamp(min=1e-30) / options.scale).to(x.dtype)
         return (push * x).flatten(1).sum(1).mean() / target.n_degrees_of_freedom**0.5, metrics
 
-    def _noise(self, n, generator):
+    def _noise(self, n, generator, done):
         """Latents, noise and levels of a step, and which rows (n,) of them are new.
 
         Where they are kept, a few at a time are renewed.
         """
         z = draw_prior(self.target, n, 1.0, generator)[0]
-        noise, t = self.target.normal(n, generator), self._times(n, generator).to(self.target.dtype)
+        noise, t = self.target.normal(n, generator), self._times(n, generator, done).to(self.target.dtype)
         if self.kept is None:
             return z, noise, t, torch.ones_like(t, dtype=torch.bool)
         new = torch.rand(n, generator=generator, device=z.device) < 1 / self.settings.lifetime
@@ -243,7 +244,7 @@ class DiKL(Sampler):
                     pool = ReplayBuffer(self._latents_and_samples(n_pairs, run.generator, self.average)[1], n_pairs)
                 rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
                 self.companion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
-                self._stop_if(run)
+                run.stop_if_interrupted("companion and encoder were fitted")
                 advance(1)
         self.companion.measure(pool.x[:_N_MEASURED], run)
         if self.encoder is not None:
@@ -251,16 +252,12 @@ class DiKL(Sampler):
             x = x + options.output_noise * target.normal(n_pairs, run.generator)
             with sampling_progress(f"{target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
                 for _ in self.encoder.fit((z, x), n_steps, options.batch_size, run.generator):
-                    self._stop_if(run)
+                    run.stop_if_interrupted("companion and encoder were fitted")
                     advance(1)
             for parameter in self.encoder.parameters():
                 parameter.data = run.agree(parameter.data)
         step_size = hamiltonian_step_size(target, wrapped(target, pool.x), _N_REFINE_LEAPFROG, run.generator)
         self.step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
-
-    def _stop_if(self, run):
-        if run.interrupted:
-            raise KeyboardInterrupt("stopped after the last step, while companion and encoder were fitted for weights")
 
     def diagnosis(self):
         u = self.target.reduced_potential(self.pool.x)

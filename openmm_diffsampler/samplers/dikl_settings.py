@@ -33,6 +33,8 @@ class DiKLSettings:
         s_min, s_max: noise-to-signal ratios between which divergences are summed, in the units of x.
         s_prior: where the companion's own ladder ends, so that it can be run as a sampler, far above `s_max`.
         n_levels: of the published ladder, or 0 for a continuous one: ln s even between s_min and s_max.
+        coarse_share: of the steps, over which the lowest level falls from s_max to s_min, so that modes are weighed before
+            they part; not with a ladder.
         beta_min, beta_max: first and last β of the published ladder, linear in between; s = scale·σ/α.
         weighting: w of the sum of divergences over ln s: ``"published"``: 1/α = √(1 + s²); ``"uniform"``; ``"even"``: 1
             over the root mean square of the differences of scores there, so that every level counts alike;
@@ -42,7 +44,8 @@ class DiKLSettings:
         posterior: how draws of p(x | x_t) start: ``"importance"``, ``"annealed"``, ``"generated"``: where x_t came
             from; ``"kept"``: likewise at first, and where they ended as long as latent, noise and level are kept.
         n_particles, n_anneal: of the starts; with ``"generated"`` the sample is one of the particles.
-        n_trajectories, n_leapfrog: Hamiltonian steps on the posterior; one leapfrog step is MALA.
+        n_coordinate_steps: steps of single coordinates, or particles, on the posterior, which move weight between modes.
+        n_trajectories, n_leapfrog: Hamiltonian steps on it; one leapfrog step is MALA.
         step_size: where their sizes start, in the units of x.
         mixing: ``"optimal"`` or ``"unit"``, of both score identities.
         lifetime: steps that latents are kept for on average, with ``"kept"``.
@@ -80,6 +83,7 @@ class DiKLSettings:
     s_max: float = 3.0
     s_prior: float = 20.0
     n_levels: int = 0
+    coarse_share: float = 0.0
     beta_min: float = 1e-4
     beta_max: float = 0.7
     weighting: str = "even"
@@ -87,6 +91,7 @@ class DiKLSettings:
     posterior: str = "generated"
     n_particles: int = 16
     n_anneal: int = 10
+    n_coordinate_steps: int = 0
     n_trajectories: int = 6
     n_leapfrog: int = 5
     step_size: float = 0.1
@@ -113,8 +118,11 @@ class DiKLSettings:
         require_in_range(self, _MAY_BE_ZERO)
         if not self.s_min < self.s_max < self.s_prior:
             raise ValueError(f"s_min, s_max and s_prior are {self.s_min}, {self.s_max}, {self.s_prior}; they must rise")
-        if self.posterior != "annealed" and self.n_particles == 1 and not self.n_trajectories:
-            raise ValueError(f"posterior is {self.posterior!r}; it needs n_trajectories, or more n_particles")
+        n_following = self.n_coordinate_steps + self.n_trajectories
+        if self.posterior != "annealed" and self.n_particles == 1 and not n_following:
+            raise ValueError(
+                f"posterior is {self.posterior!r}; it needs n_coordinate_steps, n_trajectories, or more n_particles"
+            )
         if self.n_path_levels < 2:
             raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
         if self.n_levels:
@@ -137,6 +145,8 @@ _MAY_BE_ZERO = (
     "n_waves",
     "score_waves",
     "n_levels",
+    "coarse_share",
+    "n_coordinate_steps",
     "n_trajectories",
     "n_warmup",
     "n_pool",

@@ -5,24 +5,32 @@ import math
 import torch
 
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
-from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels, place_levels, reverse_spreads
+from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels
 from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
-from openmm_diffsampler.diffusion.solvers import flow_log_density, path_log_weights
 
 from .base import Sampler, require_known_options
 from .buffer_start import whiten
+from .cooling import Cooling
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
+from .latent_weights import FlowEncoder, PathEncoder, log_trials
 from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import LevelDensity
 from .progress import sampling_progress
 from .training import TrainingDivergedError
+from .trials import is_near
 
 __all__ = ["EDG"]
 
 #: Times at which the reverse process of the latent is tabulated, and latents that it is measured on.
 _N_GRID, _N_MEASURED = 33, 1024
+#: Options of sampling with each kind of weights, and their least values.
+_OPTIONS = {
+    None: {},
+    "path": {"n_levels": 2, "n_paths": 1, "n_trials": 0},
+    "ode": {"n_steps": 1, "n_trials": 0},
+}
 
 
 class EDG(Sampler):
@@ -101,13 +109,9 @@ class EDG(Sampler):
             whiten(run, self.target)
 
     def _set_up(self, run):
-        self.levels = LevelDensity(adaptive=self.settings.adaptive_levels)
-
-    def _beta(self, run):
-        """Inverse temperature of a step, in units of that of the target."""
         options = self.settings
-        share = options.anneal_share * run.n_steps
-        return 1.0 if run.step >= share else options.beta_start ** (1 - run.step / share)
+        self.levels = LevelDensity(adaptive=options.adaptive_levels)
+        self.cooling = Cooling(self.target, options)
 
     def _loss(self, run):
         options, target, generator = self.settings, self.target, run.generator
@@ -115,19 +119,15 @@ class EDG(Sampler):
         z, xi = self.latent.sample(n, generator), target.normal(n, generator)
         t, level_weights, noise, probes = self._noise(n, generator)
         x, delta, integrand = run.model(target, z, xi, noise, t, probes)
-        u, score = target.reduced_potential_and_score(wrapped(target, x.detach().to(target.dtype)))
-        beta = self._beta(run)
-        push = self._clipped(-beta * score).to(x.dtype)
+        score, metrics = self.cooling(x.detach().to(target.dtype), run.step / run.n_steps, generator)
+        push = self._clipped(-score).to(x.dtype)
         divergence = run.model.log_range * (level_weights * integrand).mean()
         loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + divergence) / d
-        self.levels.learn(t, integrand.detach() * level_weights)
-        finite = u[u.isfinite()]
-        metrics = {
-            "energy": float(finite.mean()) if len(finite) else math.nan,
+        self.levels.learn(t, integrand.detach())
+        metrics |= {
             "encoder loss": float(divergence.detach()) / d,
             "output noise": float(delta.detach()),
             "posterior width": float(run.model.posterior.log_width.detach().exp()),
-            "beta": beta,
         }
         return loss, metrics
 
@@ -148,60 +148,70 @@ class EDG(Sampler):
 
     def _finish(self, run):
         """Fit the encoder of the averaged weights to their decoder, which stays as it is; then tabulate its levels."""
-        options, target, generator = self.settings, self.target, run.generator
-        model = self.average
-        with torch.no_grad():
-            z, x = self._pairs(options.n_pool, generator)
-        valid = x.flatten(1).isfinite().all(1)
-        if not valid.any():
-            raise TrainingDivergedError(f"no sample of the decoder is finite. {self.diagnosis()}")
-        z, x = z[valid], x[valid]
-        parameters = list(model.posterior.parameters())
+        posterior, n_steps = self.average.posterior, self.settings.n_final_steps
+        pairs = self._pairs(self.settings.n_pool, run.generator)
+        posterior.requires_grad_(True)
+        with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
+            try:
+                for _ in self._fit_encoder(pairs, run):
+                    run.stop_if_interrupted("the encoder was fitted")
+                    advance(1)
+            finally:
+                posterior.requires_grad_(False)
+        self._measure(*self._pairs(_N_MEASURED, run.generator), run)
+
+    def _fit_encoder(self, pairs, run):
+        """Yields after each step."""
+        options, n_steps, parameters = self.settings, self.settings.n_final_steps, [*self.average.posterior.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.99))
-        n_steps = options.n_final_steps
-        model.posterior.requires_grad_(True)
-        with sampling_progress(f"{target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
-            for step in range(n_steps):
-                optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * step / n_steps))
-                rows = torch.randint(len(z), (options.batch_size,), generator=generator, device=z.device)
-                t, weights, noise, probes = self._noise(len(rows), generator)
-                integrand = model.integrand(target, z[rows], x[rows], noise, t, probes)
-                optimizer.zero_grad()
-                (weights * integrand).mean().backward()
-                torch.nn.utils.clip_grad_norm_(parameters, options.gradient_clip)
-                optimizer.step()
-                if run.interrupted:
-                    raise KeyboardInterrupt("stopped after the last step, while the encoder was fitted for weights")
-                advance(1)
-        model.posterior.requires_grad_(False)
-        for parameter in parameters:
-            parameter.data = run.agree(parameter.data)
-        self._measure(z[:_N_MEASURED], x[:_N_MEASURED], run)
+        for step in range(n_steps):
+            optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * step / n_steps))
+            n = run.share(options.batch_size)
+            rows = torch.randint(len(pairs[0]), (n,), generator=run.generator, device=pairs[0].device)
+            z, x = (values[rows] for values in pairs)
+            t, weights, noise, probes = self._noise(n, run.generator)
+            optimizer.zero_grad()
+            (weights * self.average.integrand(self.target, z, x, noise, t, probes)).mean().backward()
+            for parameter in parameters:
+                parameter.grad = run.mean(parameter.grad)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, options.gradient_clip)
+            if not norm.isfinite():
+                raise TrainingDivergedError(
+                    f"the gradient of the encoder is not finite at step {step} of its fit. {self.diagnosis()}"
+                )
+            optimizer.step()
+            yield
 
     @torch.no_grad()
     def _measure(self, z, x, run):
-        def exact(z_0, z_t, t, generator):
-            return (z_0 - z_t) / self.latent.per_row(self.average.schedule.ratio(t)) ** 2
+        latent, posterior = self.latent, self.average.posterior
 
-        tables = measure_levels(self.latent, self._score(x), self.average.schedule, z, exact, run.generator, _N_GRID)
+        def score(z, t):
+            return posterior(z, x, t).to(z.dtype)
+
+        def exact(z_0, z_t, t, generator):
+            return (z_0 - z_t) / latent.per_row(posterior.schedule.ratio(t)) ** 2
+
+        tables = measure_levels(latent, score, posterior.schedule, z, exact, run.generator, _N_GRID)
         self.tables = LevelTables(*(run.agree(table) for table in tables))
 
-    def _score(self, x):
-        """Score function (z, t) of the latents of x."""
-        return lambda z, t: self.average.posterior(z, x, t).to(z.dtype)
-
     def _pairs(self, n, generator, batch=4096):
-        """Latents and configurations (n, *event_shape) of the averaged decoder."""
-        parts = [self._decoded(min(batch, n - start), generator)[:2] for start in range(0, n, batch)]
-        return (torch.cat(values) for values in zip(*parts, strict=True))
+        """Latents and configurations (n, *event_shape) of the averaged decoder, those that are finite."""
+        with torch.no_grad():
+            parts = [self._decoded(min(batch, n - start), generator)[:2] for start in range(0, n, batch)]
+        z, x = (torch.cat(values) for values in zip(*parts, strict=True))
+        valid = x.flatten(1).isfinite().all(1)
+        if not valid.any():
+            raise TrainingDivergedError(f"no sample of the decoder is finite. {self.diagnosis()}")
+        return z[valid], x[valid]
 
     def _decoded(self, n, generator):
-        """z, x and log q(x | z)."""
+        """z, x, log q(x | z), and whether x is where z leads."""
         target, decoder = self.target, self.average.decoder
         z, xi = self.latent.sample(n, generator), target.normal(n, generator)
         delta = float(decoder.output_noise())
         x = wrapped(target, decoder(z.float(), target).to(target.dtype) + delta * xi)
-        return z, x, log_normal(target, xi, delta)
+        return z, x, log_normal(target, xi, delta), is_near(target, xi)
 
     def diagnosis(self):
         with torch.no_grad():
@@ -213,10 +223,15 @@ class EDG(Sampler):
 
     def _training_state(self):
         whitened = isinstance(self.target, WhitenedTarget)
-        return {"levels": self.levels.state_dict(), "coordinates": self.target.state_dict() if whitened else {}}
+        return {
+            "levels": self.levels.state_dict(),
+            "cooling": self.cooling.state_dict(),
+            "coordinates": self.target.state_dict() if whitened else {},
+        }
 
     def _load_training_state(self, state):
         self.levels.load_state_dict(state["levels"])
+        self.cooling.load_state_dict(state.get("cooling", {}))
         if state.get("coordinates"):
             self.target.load_state_dict(state["coordinates"])
 
@@ -232,44 +247,35 @@ class EDG(Sampler):
             self.target.load_state_dict(state["coordinates"])
 
     def _draw(self, n, weights, generator, given):
-        require_known_options(
-            given, {None: set(), "path": {"n_levels", "n_paths"}, "ode": {"n_steps"}}[weights], weights
-        )
+        require_known_options(given, _OPTIONS[weights].keys(), weights)
         if self.tables is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         for name, value in given.items():
-            if value < (least := 2 if name == "n_levels" else 1):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r}; it must be an integer")
+            if value < (least := _OPTIONS[weights][name]):
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
         with torch.no_grad():
-            z, x, log_decoder = self._decoded(n, generator)
+            z, x, log_decoder, leads_to_x = self._decoded(n, generator)
             u = self.target.reduced_potential(x).double()
             if weights is None:
                 return SolverSamples(x, torch.zeros_like(u), u)
-            of_latent = self._by_path if weights == "path" else self._by_flow
-            return SolverSamples(x, of_latent(z, x, generator, **given) - u - log_decoder.double(), u)
+            encoder = self._encoder(weights, **given)
+            log_weights = encoder.log_ratio(z, x, generator) - u - log_decoder.double()
+            if n_trials := given.get("n_trials", self.settings.n_trials):
+                log_weights = torch.where(leads_to_x, log_weights, -torch.inf)
+                log_weights += self._log_trials(encoder, x, log_weights > -torch.inf, n_trials, generator)
+            return SolverSamples(x, log_weights, u)
 
-    def _by_path(self, z, x, generator, n_levels=None, n_paths=None):
-        """log p_E(z | x) − log q(z), estimated by the mean over paths of exact weights, (n,)."""
-        n_paths = n_paths or self.settings.n_paths
-        schedule, times = self.average.schedule, place_levels(self.tables, n_levels or self.settings.n_path_levels)
-        options = {
-            "spreads": reverse_spreads(schedule, times, self.tables.size),
-            "prior_scale": math.hypot(1.0, self.settings.s_max),
-        }
-        found = [
-            -path_log_weights(self.latent, self._score(x), schedule, z, times, generator, **options)
-            for _ in range(n_paths)
-        ]
-        return torch.logsumexp(torch.stack(found), 0) - math.log(n_paths)
+    def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None, n_trials=None):
+        options, posterior = self.settings, self.average.posterior
+        if weights == "ode":
+            return FlowEncoder(self.latent, posterior, n_steps or options.n_ode_steps)
+        sizes = n_levels or options.n_path_levels, n_paths or options.n_paths
+        return PathEncoder(self.latent, posterior, self.tables, *sizes)
 
-    def _by_flow(self, z, x, generator, n_steps=None):
-        n_steps = n_steps or self.settings.n_ode_steps
-        log_density = flow_log_density(
-            self.latent,
-            self._score(x),
-            self.average.schedule,
-            z,
-            n_steps,
-            prior_scale=math.hypot(1.0, self.settings.s_max),
-        )
-        return log_density + self.latent.reduced_potential(z)
+    def _log_trials(self, encoder, x, rows, n_trials, generator):
+        """Zero outside of `rows`, whose weights vanish anyway."""
+        found = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        found[rows] = log_trials(encoder, self.average.decoder, self.target, x[rows], n_trials, generator)
+        return found

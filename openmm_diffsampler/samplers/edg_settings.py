@@ -31,14 +31,20 @@ class EDGSettings:
         form: of the encoder's loss, ``"denoising"`` or ``"implicit"``.
         n_times: levels of noise for each configuration of a step.
         adaptive_levels: draw levels by the size of their loss.
-        beta_start: inverse temperature that training starts at, 1 for that of the target.
-        anneal_share: of the steps, over which it rises to 1, evenly in its logarithm.
+        anneal: what training starts from: ``"temperature"``: e^{−βu}; ``"noise"``: the target noised, p * N(0, s²), which
+            keeps the weights of modes of unequal width, and whose score takes draws of p(x | x_s): for a few dimensions.
+        anneal_share: of the steps, after which the target is as it is.
+        beta_start: β to start from, 1 for none; it rises to 1 evenly in its logarithm.
+        noise_start, noise_end: s in the units of x, which falls evenly in its logarithm.
+        n_draws: of p(x | x_s) for the score of a noised target.
         score_clip: largest size of a row's force in the loss, in units of the median one, against outliers.
         n_final_steps: steps of the encoder once the decoder is done, for weights.
         n_pool: pairs of latent and configuration that these take.
         n_path_levels: steps of path weights.
         n_paths: paths that the weight of a sample is averaged over.
         n_ode_steps: of probability-flow weights.
+        n_trials: draws of the encoder, at most, until one leads back to the sample, which makes up for those that do
+            not; 0: none.
         n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
     """
 
@@ -66,14 +72,19 @@ class EDGSettings:
     form: str = "denoising"
     n_times: int = 4
     adaptive_levels: bool = True
-    beta_start: float = 0.01
+    anneal: str = "temperature"
     anneal_share: float = 0.7
+    beta_start: float = 0.01
+    noise_start: float = 4.0
+    noise_end: float = 0.1
+    n_draws: int = 64
     score_clip: float = 5.0
     n_final_steps: int = 2000
     n_pool: int = 16_384
     n_path_levels: int = 60
     n_paths: int = 4
     n_ode_steps: int = 100
+    n_trials: int = 100
     n_exploration: int = 1_000_000
     n_chains: int = 256
     n_warmup: int = 100
@@ -86,14 +97,23 @@ class EDGSettings:
         require_in_range(self, _MAY_BE_ZERO)
         if not self.s_min < self.s_max:
             raise ValueError(f"s_min is {self.s_min} and s_max {self.s_max}; they must rise")
-        if not (self.beta_start <= 1 and self.anneal_share <= 1):
-            raise ValueError(f"beta_start is {self.beta_start} and anneal_share {self.anneal_share}; at most 1 each")
+        for name in ("beta_start", "anneal_share"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at most 1")
+        if self.ema_decay >= 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1")
+        if not self.noise_end < self.noise_start:
+            raise ValueError(f"noise_end is {self.noise_end} and noise_start {self.noise_start}; they must fall")
         if self.n_path_levels < 2:
             raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
 
 
-_CHOICES = {"decoder": ("hamiltonian", "gaussian"), "form": ("denoising", "implicit")}
-_MAY_BE_ZERO = ("ema_decay", "n_waves", "score_waves", "n_warmup", "anneal_share", "n_final_steps")
+_CHOICES = {
+    "decoder": ("hamiltonian", "gaussian"),
+    "form": ("denoising", "implicit"),
+    "anneal": ("temperature", "noise"),
+}
+_MAY_BE_ZERO = ("ema_decay", "n_waves", "score_waves", "n_warmup", "anneal_share", "n_final_steps", "n_trials")
 
 #: Stands for any molecule in internal coordinates among the names of targets.
 _MOLECULE = "molecule"
@@ -109,6 +129,7 @@ _PAPER = EDGSettings(
     score_clip=1e6,
     n_leapfrog=5,
     n_paths=1,
+    n_trials=0,
 )
 
 _PRESETS = {

@@ -1,5 +1,6 @@
 """Settings of samplers: what a field may hold, and presets by target."""
 
+import math
 from dataclasses import fields, replace
 
 __all__ = ["from_preset", "require_in_range"]
@@ -19,8 +20,8 @@ def require_in_range(settings, may_be_zero=()):
         if isinstance(value, bool | str) or value is None:
             continue
         least = 0 if field.name in may_be_zero else 1 if field.type is int else None
-        if not (value > 0 if least is None else value >= least):
-            bound = "positive" if least is None else f"at least {least}"
+        if not (0 < value < math.inf if least is None else least <= value < math.inf):
+            bound = "positive and finite" if least is None else f"at least {least}, and finite"
             raise ValueError(f"{field.name} is {value}; it must be {bound}")
 
 

@@ -66,6 +66,21 @@ class Training:
         """The tensor of the first process, in all of them."""
         return self.fabric.broadcast(tensor) if self.n_processes > 1 else tensor
 
+    def anywhere(self, flag):
+        """Whether the flag is set in any process."""
+        if self.n_processes == 1:
+            return flag
+        return bool(self.fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum") > 0)
+
+    def mean(self, tensor):
+        """The mean of the tensors of all processes."""
+        return self.fabric.all_reduce(tensor, reduce_op="mean") if self.n_processes > 1 else tensor
+
+    def stop_if_interrupted(self, doing):
+        """Raise KeyboardInterrupt, in all processes alike, if somebody wants the run to stop after its last step."""
+        if self.anywhere(bool(self.interrupted)):
+            raise KeyboardInterrupt(f"stopped after the last step, while {doing} for weights")
+
     @property
     def n_evaluations(self):
         """Evaluations of this run so far, in this process."""
@@ -95,7 +110,7 @@ class Training:
                     row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
                     self._check(row, store)
                     advance(self.step, values)
-                    stop = self._anywhere(bool(self.interrupted))
+                    stop = self.anywhere(bool(self.interrupted))
                     due = self.step % checkpoint_every == 0 or self._is_over()
                     if store is not None and (due or stop):
                         store.save({} if log is None else log.state_dict())
@@ -123,11 +138,6 @@ class Training:
             "processes": self.n_processes,
             "threads": torch.get_num_threads(),
         }
-
-    def _anywhere(self, flag):
-        if self.n_processes == 1:
-            return flag
-        return bool(self.fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum") > 0)
 
     def _one_step(self):
         settings = self.sampler.settings

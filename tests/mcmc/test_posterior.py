@@ -49,7 +49,14 @@ def test_estimates_are_scores(name, mixing):
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_particles": 3}, {"n_particles": 3, "n_trajectories": 2}, {"n_trajectories": 2}]
+    "options",
+    [
+        {"n_particles": 3},
+        {"n_particles": 3, "n_trajectories": 2},
+        {"n_trajectories": 2},
+        {"n_coordinate_steps": 3},
+        {"n_particles": 3, "n_coordinate_steps": 2, "n_trajectories": 2},
+    ],
 )
 def test_what_an_equilibrium_sample_gives_has_no_bias_for_any_number_of_draws(options):
     sampler = PosteriorSampler(TARGET, S_MIN, S_MAX, start="given", step_size=0.3, **options)
@@ -93,11 +100,11 @@ def test_particles_keep_their_centroid_and_energy():
 
 
 @pytest.mark.parametrize("start", ["importance", "annealed", "given"])
-@pytest.mark.parametrize("n_trajectories", [0, 2])
-def test_rows_of_infinite_energy_tell_nothing_and_spoil_no_other(start, n_trajectories):
+@pytest.mark.parametrize("steps", [{}, {"n_trajectories": 2}, {"n_coordinate_steps": 2}], ids=lambda s: "".join(s))
+def test_rows_of_infinite_energy_tell_nothing_and_spoil_no_other(start, steps):
     x_0, x_t, _, s, generator = noised(50)
     x_0[0] = x_t[0] = 1e200  # whose square is infinite
-    sampler = PosteriorSampler(TARGET, S_MIN, S_MAX, start=start, n_particles=4, n_trajectories=n_trajectories)
+    sampler = PosteriorSampler(TARGET, S_MIN, S_MAX, start=start, n_particles=4, **steps)
     for _ in range(3):
         found = sampler(x_t, s, generator, x_0=x_0)
         assert found.score[0].isnan().all() and found.score[1:].isfinite().all() and found.x.isfinite().all()
