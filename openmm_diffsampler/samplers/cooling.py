@@ -15,8 +15,8 @@ class Cooling:
 
     - ``"temperature"``: :math:`e^{-\beta u}` with β from beta_start to 1. It costs nothing, but where modes part it
       weighs those of unequal width wrongly: by :math:`w\,\sigma^{D(1-\beta)}` for Gaussians.
-    - ``"noise"``: :math:`p * N(0, s^2)` with s from noise_start to noise_end, whose modes have the weights of the target
-      at every s. Its score takes draws of p(x | x_s) (:class:`~openmm_diffsampler.mcmc.posterior.PosteriorSampler`).
+    - ``"noise"``: :math:`p * N(0, s^2)` with s from noise_start to noise_end, whose modes have the weights of those of
+      the target; its score takes draws of p(x | x_s) (:class:`~openmm_diffsampler.mcmc.posterior.PosteriorSampler`).
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.

@@ -33,8 +33,8 @@ class DiKLSettings:
         s_min, s_max: noise-to-signal ratios between which divergences are summed, in the units of x.
         s_prior: where the companion's own ladder ends, so that it can be run as a sampler, far above `s_max`.
         n_levels: of the published ladder, or 0 for a continuous one: ln s even between s_min and s_max.
-        coarse_share: of the steps, over which the lowest level falls from s_max to s_min, so that modes are weighed before
-            they part; not with a ladder.
+        coarse_share: of the steps, over which the lowest level falls from s_max to s_min: modes are weighed before they
+            part. Not with a ladder.
         beta_min, beta_max: first and last β of the published ladder, linear in between; s = scale·σ/α.
         weighting: w of the sum of divergences over ln s: ``"published"``: 1/α = √(1 + s²); ``"uniform"``; ``"even"``: 1
             over the root mean square of the differences of scores there, so that every level counts alike;
@@ -44,7 +44,7 @@ class DiKLSettings:
         posterior: how draws of p(x | x_t) start: ``"importance"``, ``"annealed"``, ``"generated"``: where x_t came
             from; ``"kept"``: likewise at first, and where they ended as long as latent, noise and level are kept.
         n_particles, n_anneal: of the starts; with ``"generated"`` the sample is one of the particles.
-        n_coordinate_steps: steps of single coordinates, or particles, on the posterior, which move weight between modes.
+        n_coordinate_steps: steps of single coordinates, or particles, on the posterior, which lead from mode to mode.
         n_trajectories, n_leapfrog: Hamiltonian steps on it; one leapfrog step is MALA.
         step_size: where their sizes start, in the units of x.
         mixing: ``"optimal"`` or ``"unit"``, of both score identities.

@@ -162,7 +162,11 @@ class EDG(Sampler):
 
     def _fit_encoder(self, pairs, run):
         """Yields after each step."""
-        options, n_steps, parameters = self.settings, self.settings.n_final_steps, [*self.average.posterior.parameters()]
+        options, n_steps, parameters = (
+            self.settings,
+            self.settings.n_final_steps,
+            [*self.average.posterior.parameters()],
+        )
         optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.99))
         for step in range(n_steps):
             optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * step / n_steps))

@@ -31,8 +31,8 @@ class EDGSettings:
         form: of the encoder's loss, ``"denoising"`` or ``"implicit"``.
         n_times: levels of noise for each configuration of a step.
         adaptive_levels: draw levels by the size of their loss.
-        anneal: what training starts from: ``"temperature"``: e^{−βu}; ``"noise"``: the target noised, p * N(0, s²), which
-            keeps the weights of modes of unequal width, and whose score takes draws of p(x | x_s): for a few dimensions.
+        anneal: what training starts from: ``"temperature"``: e^{−βu}; ``"noise"``: p * N(0, s²), where modes of unequal
+            width keep their weights; its score takes draws of p(x | x_s): for few dimensions.
         anneal_share: of the steps, after which the target is as it is.
         beta_start: β to start from, 1 for none; it rises to 1 evenly in its logarithm.
         noise_start, noise_end: s in the units of x, which falls evenly in its logarithm.

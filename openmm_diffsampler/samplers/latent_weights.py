@@ -57,9 +57,7 @@ class PathEncoder(_Encoder):
 
     def draw(self, x, generator):
         """One latent of each x, (n, *event_shape)."""
-        return path_samples(
-            self.latent, self._score(x), self.schedule, len(x), self.times, generator, **self.options
-        ).x
+        return path_samples(self.latent, self._score(x), self.schedule, len(x), self.times, generator, **self.options).x
 
 
 class FlowEncoder(_Encoder):
@@ -83,9 +81,7 @@ class FlowEncoder(_Encoder):
     def draw(self, x, generator):
         """One latent of each x, (n, *event_shape)."""
         options = {"prior_scale": self.prior_scale, "n_probes": 0}
-        return flow_samples(
-            self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options
-        ).x
+        return flow_samples(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options).x
 
 
 def log_trials(encoder, decoder, target, x, most, generator):
