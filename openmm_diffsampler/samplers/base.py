@@ -13,7 +13,7 @@ from openmm_diffsampler.targets import load_system
 from .sampler_files import load_folder, pretrained_folder, save_folder
 from .training import Training
 
-__all__ = ["MissedModeWarning", "Sampler", "require_known_options"]
+__all__ = ["MissedModeWarning", "Sampler", "require_options"]
 
 #: With fewer samples than this, weights are not compared with those of held-out configurations.
 _FEWEST_COMPARED = 1000
@@ -23,10 +23,27 @@ class MissedModeWarning(UserWarning):
     """Samples and held-out configurations disagree about the weights: the sampler leaves something out."""
 
 
-def require_known_options(given, known, weights):
-    """Raise TypeError if a name in `given` is none of the options `known` with these weights."""
-    if unknown := sorted(set(given) - known):
-        raise TypeError(f"unknown options {unknown} with weights {weights!r}; there are {sorted(known)}")
+def require_options(given, least, weights):
+    """Check the options of :meth:`Sampler.sample`, all of them whole numbers.
+
+    Arguments:
+        given: dict of names and values; a value of None stands for the default.
+        least: dict of the names that there are with these weights and their least values.
+        weights: kind of weights.
+
+    Raises:
+        TypeError: an unknown name, or no integer.
+        ValueError: a number below the least.
+    """
+    if unknown := sorted(set(given) - set(least)):
+        raise TypeError(f"unknown options {unknown} with weights {weights!r}; there are {sorted(least)}")
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}; it must be an integer")
+        if value < least[name]:
+            raise ValueError(f"{name} is {value}; it must be at least {least[name]}")
 
 
 class Sampler(ABC):

@@ -10,7 +10,7 @@ from openmm_diffsampler.diffusion import SolverSamples
 from openmm_diffsampler.networks import AutoregressiveDensity
 
 from .annealed_weights import annealed, bridge_step_size
-from .base import Sampler, require_known_options
+from .base import Sampler, require_options
 from .boltzmann_settings import boltzmann_settings
 from .exploration import explore_for
 from .generator_buffer import GeneratorBuffer
@@ -232,8 +232,7 @@ class BoltzmannGenerator(Sampler):
 
     @torch.no_grad()
     def _draw(self, n, weights, generator, given):
-        known = {"n_levels", "n_leapfrog"} if weights == "annealed" else set()
-        require_known_options(given, known, weights)
+        require_options(given, {"n_levels": 1, "n_leapfrog": 1} if weights == "annealed" else {}, weights)
         if self.columns is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         y, log_q, inside = self._samples(n, generator)

@@ -12,7 +12,7 @@ from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import Generator
 
-from .base import Sampler, require_known_options
+from .base import Sampler, require_options
 from .buffer_start import hamiltonian_step_size, whiten
 from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
@@ -22,11 +22,14 @@ from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
+from .trials import is_near, trials_until
 
 __all__ = ["DiKL"]
 
 #: Samples that the tables of the reverse process are measured on.
 _N_MEASURED = 1024
+#: Options of sampling with each kind of weights, and their least values.
+_OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_trials": 0}}
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
 #: How often the samples change that the companion is fitted to in the end.
@@ -62,8 +65,7 @@ class DiKL(Sampler):
     - ``"path"``: those of the companion, run as a diffusion sampler: samples of its own, many passes each.
     - ``"encoder"``: those of the generator's own samples, ended by Gaussian noise of `output_noise`
       (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`): a density of the latent given the sample, by
-      Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
-      than there are guesses, log Z comes out too low from any number of samples that one can draw.
+      Newton steps from guesses and the Jacobian there. Not for coordinates with periods.
 
     With ``weights=None`` samples take one pass; `n_refine` Hamiltonian trajectories on the target may follow, which
     only bring them nearer to it.
@@ -308,11 +310,7 @@ class DiKL(Sampler):
             self.target.load_state_dict(state["coordinates"])
 
     def _draw(self, n, weights, generator, given):
-        known = {None: {"n_refine"}, "path": {"n_levels"}, "encoder": set()}[weights]
-        require_known_options(given, known, weights)
-        n_refine = given.get("n_refine", 0)
-        if n_refine < 0:
-            raise ValueError(f"n_refine is {n_refine}; it must be at least 0")
+        require_options(given, _OPTIONS[weights], weights)
         if self.step_size is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
@@ -320,15 +318,25 @@ class DiKL(Sampler):
                 return self.companion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
             z, x = self._latents_and_samples(n, generator, self.average)
             if weights == "encoder":
-                return self._encoded(z, x, generator)
+                return self._encoded(z, x, generator, given.get("n_trials", self.settings.n_trials))
             state = evaluate(self.target, wrapped(self.target, x))
-        for _ in range(n_refine):
+        for _ in range(given.get("n_refine", 0)):
             state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
-    def _encoded(self, z, x, generator):
-        s, noise = self.settings.output_noise, self.target.normal(len(z), generator)
+    def _encoded(self, z, x, generator, n_trials):
+        s, target, noise = self.settings.output_noise, self.target, self.target.normal(len(z), generator)
         x = x + s * noise
-        u = self.target.reduced_potential(x).double()
-        log_joint = log_normal(self.target, z, 1.0) + log_normal(self.target, noise, s)
-        return SolverSamples(x, self.encoder.log_density(self.average, z, x) - u - log_joint, u)
+        u = target.reduced_potential(x).double()
+        latents = self.encoder.latents(self.average, x)
+        log_weights = latents.log_density(z) - u - log_normal(target, z, 1.0) - log_normal(target, noise, s)
+        if n_trials:
+            log_weights = torch.where(is_near(target, noise), log_weights, -torch.inf)
+            rows = (log_weights > -torch.inf).nonzero()[:, 0]
+
+            def leads_back(these):
+                there = self.average(latents.draw(rows[these], generator).float()).to(x.dtype)
+                return is_near(target, (x[rows[these]] - there) / s)
+
+            log_weights[rows] += trials_until(leads_back, len(rows), n_trials).log().to(log_weights)
+        return SolverSamples(x, log_weights, u)

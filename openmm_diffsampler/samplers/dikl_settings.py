@@ -59,6 +59,8 @@ class DiKLSettings:
         encoder_width, encoder_layers: of the networks that guess the latent.
         n_guesses: how many there are.
         n_newton: steps that refine a guess.
+        n_trials: draws of the encoder, at most, until one leads back to the sample, which makes up for those that do
+            not; 0: none.
     """
 
     n_steps: int = 3000
@@ -110,6 +112,7 @@ class DiKLSettings:
     encoder_layers: int = 3
     n_guesses: int = 4
     n_newton: int = 6
+    n_trials: int = 1000
 
     def __post_init__(self):
         for name, known in _CHOICES.items():
@@ -151,6 +154,7 @@ _MAY_BE_ZERO = (
     "n_warmup",
     "n_pool",
     "n_newton",
+    "n_trials",
 )
 
 

@@ -8,7 +8,7 @@ from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels
 from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
 
-from .base import Sampler, require_known_options
+from .base import Sampler, require_options
 from .buffer_start import whiten
 from .cooling import Cooling
 from .edg_settings import edg_settings
@@ -251,14 +251,9 @@ class EDG(Sampler):
             self.target.load_state_dict(state["coordinates"])
 
     def _draw(self, n, weights, generator, given):
-        require_known_options(given, _OPTIONS[weights].keys(), weights)
+        require_options(given, _OPTIONS[weights], weights)
         if self.tables is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
-        for name, value in given.items():
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} is {value!r}; it must be an integer")
-            if value < (least := _OPTIONS[weights][name]):
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
         with torch.no_grad():
             z, x, log_decoder, leads_to_x = self._decoded(n, generator)
             u = self.target.reduced_potential(x).double()

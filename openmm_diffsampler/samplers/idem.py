@@ -19,7 +19,7 @@ from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.metropolis import metropolis
 from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
 
-from .base import Sampler, require_known_options
+from .base import Sampler, require_options
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
 from .learnt_coordinates import in_whitened_coordinates
@@ -299,8 +299,7 @@ class IDEM(Sampler):
         return (self.width**2 + self.settings.s_max**2) ** 0.5
 
     def _draw(self, n, weights, generator, given):
-        known = {"n_steps", "n_probes"} if weights == "ode" else {"n_levels"}
-        require_known_options(given, known, weights)
+        require_options(given, {"n_steps": 1, "n_probes": 1} if weights == "ode" else {"n_levels": 1}, weights)
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":

@@ -1,17 +1,52 @@
 """Weights of a one-step generator's own samples, by a density of the latent given the sample."""
 
 import math
+from typing import NamedTuple
 
 import torch
 
 from openmm_diffsampler.networks import EquivariantNetwork, network_for
 
-__all__ = ["LatentEncoder"]
+__all__ = ["LatentEncoder", "LatentMixture"]
 
 #: Lengths of a Newton step that are tried, the best of which is taken.
 _LENGTHS = (1.0, 0.3, 0.1)
 #: Of Adam, for the guess.
 _LEARNING_RATE = 1e-3
+
+
+class LatentMixture(NamedTuple):
+    """Densities of latents, a mixture of K Gaussians for each of n configurations, in a subspace of d dimensions.
+
+    Attributes:
+        log_shares: (K, n), all −∞ where there is none.
+        modes, precisions: (K, n, d), (K, n, d, d).
+        basis: (D, d) orthonormal directions of the subspace.
+        event_shape: of a latent.
+    """
+
+    log_shares: torch.Tensor
+    modes: torch.Tensor
+    precisions: torch.Tensor
+    basis: torch.Tensor
+    event_shape: tuple
+
+    def log_density(self, z):
+        """z (n, *event_shape) → (n,) in double precision."""
+        away = z.flatten(1).double() @ self.basis - self.modes
+        square = (away * (self.precisions @ away.unsqueeze(3)).squeeze(3)).sum(2)
+        log_volume = 0.5 * torch.linalg.slogdet(self.precisions).logabsdet
+        log_normal = log_volume - 0.5 * square - 0.5 * away.shape[2] * math.log(2 * math.pi)
+        return torch.logsumexp(self.log_shares + log_normal, 0)
+
+    def draw(self, rows, generator):
+        """One latent for each of `rows`, (len(rows), *event_shape)."""
+        options = {"generator": generator, "dtype": torch.float64, "device": self.basis.device}
+        k = torch.multinomial(self.log_shares[:, rows].exp().T, 1, generator=generator)[:, 0]
+        root = torch.linalg.cholesky(self.precisions[k, rows], upper=True)
+        noise = torch.randn(len(rows), self.modes.shape[2], 1, **options)
+        a = self.modes[k, rows] + torch.linalg.solve_triangular(root, noise, upper=True).squeeze(2)
+        return (a @ self.basis.T).reshape(-1, *self.event_shape)
 
 
 class LatentEncoder(torch.nn.Module):
@@ -81,17 +116,23 @@ class LatentEncoder(torch.nn.Module):
             yield float(loss.detach())
 
     @torch.no_grad()
-    def log_density(self, g, z, x):
-        """log p_E(z | x), (n,) in double precision; `g` is the generator, z → x."""
+    def latents(self, g, x):
+        """:class:`LatentMixture` of x (n, *event_shape); `g` is the generator, z → x."""
         basis = self._basis(x)
-        found = [self._gaussian(g, guess, z.flatten(1) @ basis, basis, x) for guess in self.guesses(x)]
-        evidence, log_normal = (torch.stack(values) for values in zip(*found, strict=True))
-        lost = ~(evidence.isfinite() & log_normal.isfinite())  # a guess that ran off has no part in the density
-        evidence, log_normal = evidence.masked_fill(lost, -1e300), log_normal.masked_fill(lost, -torch.inf)
-        return torch.logsumexp(evidence.log_softmax(0) + log_normal, 0)
+        found = [self._mode(g, guess, basis, x) for guess in self.guesses(x)]
+        modes, precisions, evidence = (torch.stack(values) for values in zip(*found, strict=True))
+        lost = ~(evidence.isfinite() & modes.isfinite().all(2))  # a guess that ran off has no part in the density
+        one = torch.eye(modes.shape[2], dtype=torch.float64, device=x.device)
+        return LatentMixture(
+            torch.where(lost.all(0), -torch.inf, evidence.masked_fill(lost, -1e300).log_softmax(0)),
+            torch.where(lost[..., None], 0.0, modes),
+            torch.where(lost[..., None, None], one, precisions),
+            basis,
+            self.target.event_shape,
+        )
 
-    def _gaussian(self, g, guess, z, basis, x):
-        """Of one guess: log e^{−c}|A|^{−1/2} and log N(z; z_k, A^{−1}), (n,) each."""
+    def _mode(self, g, guess, basis, x):
+        """Of one guess: z_k (n, d) in the basis, A (n, d, d), and log e^{−c}|A|^{−1/2} (n,)."""
         s = self.settings.output_noise
         a = self.target.project(guess).flatten(1) @ basis
         for _ in range(self.settings.n_newton):
@@ -104,10 +145,7 @@ class LatentEncoder(torch.nn.Module):
             a = trials[best, torch.arange(len(a), device=a.device)]
         precision, _, _ = self._precision(g, a, basis, x, s)
         log_volume = 0.5 * torch.linalg.slogdet(precision).logabsdet
-        away = z - a
-        square = (away * (precision @ away.unsqueeze(2)).squeeze(2)).sum(1)
-        log_normal = log_volume - 0.5 * square - 0.5 * a.shape[1] * math.log(2 * math.pi)
-        return -self._cost(g, a, basis, x, s) - log_volume, log_normal
+        return a, precision, -self._cost(g, a, basis, x, s) - log_volume
 
     def _basis(self, x):
         """(D, d) orthonormal directions of the subspace that the target lives in."""

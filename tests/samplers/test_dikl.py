@@ -61,7 +61,7 @@ def test_encoder_weights_of_a_linear_generator_are_exact():
     z, noise = target.normal(100, generator), target.normal(100, generator)
     x = 1.3 * z + 0.4 * noise
     variance = 1.3**2 + 0.4**2
-    log_x = encoder.log_density(g, z, x) - log_normal(target, z, 1.0) - log_normal(target, noise, 0.4)
+    log_x = encoder.latents(g, x).log_density(z) - log_normal(target, z, 1.0) - log_normal(target, noise, 0.4)
     exact = 0.5 * (x.square().sum(1) / variance + 3 * math.log(2 * math.pi * variance))
     torch.testing.assert_close(log_x, exact, rtol=1e-4, atol=1e-3)
 
@@ -77,7 +77,7 @@ def test_encoder_weights_of_a_folded_generator_find_both_latents():
     x = z.abs() + 0.05 * noise
     losses = list(encoder.fit((z, x), 300, 256, generator))
     assert losses[-1] < losses[0]
-    log_ratio = encoder.log_density(lambda z: z.abs(), z, x) - log_normal(target, z, 1.0)
+    log_ratio = encoder.latents(lambda z: z.abs(), x).log_density(z) - log_normal(target, z, 1.0)
     log_weights = (
         log_ratio - log_normal(target, noise, 0.05) + torch.where(x[:, 0] > 0.2, -0.5 * x[:, 0] ** 2, -torch.inf)
     )
@@ -198,7 +198,7 @@ def test_published_ladder():
         ({"weighting": "best"}, ValueError, "weighting is 'best'"),
         ({"posterior": "exact"}, ValueError, "posterior is 'exact'"),
         ({"s_max": 1000.0}, ValueError, "must rise"),
-        ({"n_particles": 1, "n_trajectories": 0}, ValueError, "needs n_trajectories"),
+        ({"n_particles": 1, "n_trajectories": 0}, ValueError, "needs n_coordinate_steps"),
         ({"n_steps": 0}, ValueError, "n_steps is 0"),
         ({"n_path_levels": 1}, ValueError, "n_path_levels is 1"),
         ({"n_levels": 30}, ValueError, "ladder of beta_max 0.7 ends at s"),
