@@ -7,6 +7,7 @@ from .equivariant import EquivariantNetwork
 from .for_target import network_for
 from .generator import Generator
 from .latent_score import LatentScore
+from .lattice import LatticeNetwork
 from .mlp import MLP
 from .preconditioned import PreconditionedScore, interpolate
 
@@ -17,6 +18,7 @@ __all__ = [
     "EquivariantNetwork",
     "Generator",
     "LatentScore",
+    "LatticeNetwork",
     "PreconditionedScore",
     "TimeEmbedding",
     "interpolate",

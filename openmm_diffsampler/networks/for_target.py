@@ -1,6 +1,7 @@
 """Which network suits a target."""
 
 from .equivariant import EquivariantNetwork
+from .lattice import LatticeNetwork
 from .mlp import MLP
 
 __all__ = ["network_for"]
@@ -10,14 +11,17 @@ _FURTHEST = 20.0
 
 
 def network_for(target, *, width, n_layers, n_waves=0, length=0.5, **more):
-    """A new network (x, t) → like x: an EquivariantNetwork for particles that are all alike, an MLP for anything else.
+    """A new network (x, t) → like x, that has the symmetry of a target.
+
+    An EquivariantNetwork for particles that are all alike, a LatticeNetwork for fields on a lattice, an MLP for any
+    other target.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods.
         width, n_layers: of either.
-        n_waves: of the MLP.
+        n_waves: of the LatticeNetwork and the MLP.
         length: ℓ of the EquivariantNetwork, in the units of x.
-        more: what both take, `n_outputs` and `n_given`.
+        more: what all of them take, `n_outputs` and `n_given`; `n_scalars` of the EquivariantNetwork.
 
     Example:
         >>> from openmm_diffsampler import DoubleWell, gmm40
@@ -27,4 +31,6 @@ def network_for(target, *, width, n_layers, n_waves=0, length=0.5, **more):
     size = {"width": width, "n_layers": n_layers, **more}
     if len(target.event_shape) == 2 and target.translation_invariant:
         return EquivariantNetwork(*target.event_shape, **size, length=length, furthest=_FURTHEST * length)
+    if target.lattice is not None:
+        return LatticeNetwork(target.lattice, **size, n_waves=n_waves)
     return MLP(target.event_shape, **size, n_waves=n_waves, periods=target.periods)

@@ -37,6 +37,8 @@ class Target(ABC):
     #: Of the coordinates that turn in circles, one turn: a tensor like a configuration, infinite for real numbers; None
     #: where there are none. u has these periods, and Z counts one of each.
     periods = None
+    #: Shape of the periodic square lattice that the coordinates of a field lie on, row by row; None elsewhere.
+    lattice = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):
         if dtype not in (torch.float32, torch.float64):

@@ -84,7 +84,7 @@ class RelaxedIsing(Target):
         self.covariance = torch.as_tensor(coupling + self.shift * np.eye(n), **made)
         self._precision = torch.as_tensor((vectors / values) @ vectors.T, **made)
         self._root = torch.as_tensor((vectors * np.sqrt(values)) @ vectors.T, **made)
-        self.is_whitened = bool(whitened)
+        self.is_whitened, self.lattice = bool(whitened), (size, size)
         log_volume = 0.0 if whitened else float(np.log(values).sum())
         self._constant = 0.5 * (log_volume + n * math.log(2 * math.pi))
         self.log_Z_ising = ising_log_partition(size, temperature)
