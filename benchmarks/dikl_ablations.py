@@ -1,10 +1,10 @@
-"""What DiKL depends on: weighting, levels, posterior draws, distance of two modes; each over several seeds. Markdown.
+"""What DiKL depends on: weighting, levels, draws, network, distance of two modes; each over several seeds. Markdown.
 
-The target is two Gaussians in two dimensions, of widths .5 and weights 1 : 3, d apart; small networks, 400 steps. Shown
+The target is two Gaussians in two dimensions, of widths .5 and weights 1 : 3, d apart; small networks. Shown
 is the weight of the heavier mode (exactly .75) and the root mean square distance to its centre along each axis
 (exactly .5), mean ± standard deviation over the seeds, and the evaluations of a training.
 
-    python benchmarks/dikl_ablations.py weighting levels posterior separation
+    python benchmarks/dikl_ablations.py weighting levels posterior generator separation
 """
 
 import argparse
@@ -20,6 +20,8 @@ POSTERIORS = {
     "sample, HMC": {"n_particles": 1, "n_trajectories": 4},
     "sample, MALA": {"n_particles": 1, "n_trajectories": 20, "n_leapfrog": 1},
     "kept, HMC": {"posterior": "kept", "n_particles": 1, "n_trajectories": 4},
+    "sample, 16 coordinate steps": {"n_particles": 1, "n_coordinate_steps": 16},
+    "kept, 16 coordinate steps": {"posterior": "kept", "n_particles": 1, "n_coordinate_steps": 16},
     "importance of 16": {"posterior": "importance", "n_trajectories": 0},
     "importance of 256": {"posterior": "importance", "n_particles": 256, "n_trajectories": 0},
     "annealed, 10 particles": {"posterior": "annealed", "n_particles": 10, "n_trajectories": 0},
@@ -61,7 +63,7 @@ def head(name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", choices=["weighting", "levels", "posterior", "separation"])
+    parser.add_argument("what", nargs="+", choices=["weighting", "levels", "posterior", "generator", "separation"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
@@ -79,6 +81,11 @@ def main():
         head("draws of the posterior, modes 8 apart")
         for name, changes in POSTERIORS.items():
             show(name, 8.0, changes, options)
+    if "generator" in options.what:
+        head("waves of the generator, coarse share, modes 8 apart")
+        for n_waves in (0, 2, 4):
+            for share in (0.0, 0.5):
+                show(f"{n_waves}, {share:g}", 8.0, {"n_waves": n_waves, "coarse_share": share}, options)
     if "separation" in options.what:
         for objective in ("diffusive", "reverse-kl"):
             head(f"distance of the modes, {objective}")
