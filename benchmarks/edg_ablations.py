@@ -2,9 +2,9 @@
 
     python benchmarks/edg_ablations.py decoder form weights epsilon --target mog2 --seeds 3 --steps 1000
 
-Shown are, mean ± standard deviation over the seeds: the gap between log Z and the bound, the mean of ln w; the share of
-effective samples; the error of log Z in units of its own standard error, root mean square; δ at the end; evaluations and
-seconds of a training. One training serves all kinds of weights.
+Shown are, mean ± standard deviation over the seeds: log Z less the bound (the mean of ln w); the share of effective
+samples; the root mean square error of log Z in units of its own standard error; δ at the end; evaluations and seconds
+of a training. One training serves all kinds of weights.
 """
 
 import argparse

@@ -65,7 +65,7 @@ class Decoder(torch.nn.Module):
         scale,
         width,
         n_layers,
-        force_clip=100.0,
+        force_clip=30.0,
         n_blocks=1,
         n_waves=0,
         length=0.5,

@@ -11,7 +11,7 @@ __all__ = ["EquivariantNetwork"]
 
 
 class EquivariantNetwork(torch.nn.Module):
-    r"""(x, t) → vectors like x with zero sum, equivariant under rotations, reflections, permutations; blind to shifts.
+    r"""(x, t) → vectors like x, equivariant under rotations, reflections, permutations; blind to shifts.
 
     The score of a density of interparticle distances is a sum of forces between pairs that obey action and reaction, so
     every message belongs to an unordered pair, half of what ordered pairs cost. Each layer has features
@@ -21,11 +21,12 @@ class EquivariantNetwork(torch.nn.Module):
               h_i \leftarrow h_i + \phi_h\Big(h_i, \sum_j e_{ij}\Big), \qquad
               v_i \leftarrow v_i + \sum_j \phi_v(e_{ij})\,\hat r_{ij}
 
-    with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`. All particles
-    start alike, as those of one kind do. Distances enter once, through bumps that are even in asinh(|r|/ℓ).
+    with :math:`\hat r = r/(\ell + |r|)`, and the output is :math:`\sum_j \phi(e_{ij})\,\hat r_{ij}`, whose sum over the
+    particles is zero. All particles start alike, as those of one kind do. Distances enter once, through bumps that are
+    even in asinh(|r|/ℓ).
 
     Vectors of the particles may be given beside x: then v starts with mixtures of them and h with their lengths, and
-    each counts in the output by a number that h gives.
+    each counts in the output by a number that h gives; the sum of the output is then whatever it is.
 
     Pairs are rows of dense arrays (pairs, batch, width): a constant matrix sums over the two ends, and nothing is
     gathered by an index.
@@ -70,7 +71,7 @@ class EquivariantNetwork(torch.nn.Module):
         n_given=0,
     ):
         super().__init__()
-        self.n_outputs, self.n_scalars = n_outputs, n_scalars
+        self.n_outputs, self.n_scalars, self.n_given = n_outputs, n_scalars, n_given
         if n_particles < 2:
             raise ValueError(f"n_particles is {n_particles}; there must be a pair")
         self.n_particles, self.n_dimensions, self.length = n_particles, n_dimensions, float(length)
@@ -111,14 +112,19 @@ class EquivariantNetwork(torch.nn.Module):
         """x (n, n_particles, n_dimensions), t (n,), vectors like x → like x, or (n_outputs, *x.shape).
 
         With scalars also these, (n_scalars, n, n_particles, 1).
+
+        Raises:
+            ValueError: other than `n_given` vectors.
         """
+        if len(given) != self.n_given:
+            raise ValueError(f"{len(given)} vectors are given beside x; the network takes {self.n_given}")
         time = self.embedding(t)
         with torch.autocast(x.device.type, enabled=False):  # half a digit of a coordinate is too few
             direction, bumps = self._geometry(x.to(time.dtype).transpose(0, 1))
         e = self.radial(bumps)
         h = self.of_time(time).unsqueeze(0)
         v = None
-        if given:
+        if self.n_given:
             given = torch.stack(given, -1).to(time.dtype).transpose(0, 1)
             v, h = self.mixed(given), h + self.of_lengths(given.square().sum(2).log1p())
         for layer in self.layers:
@@ -129,7 +135,7 @@ class EquivariantNetwork(torch.nn.Module):
                 out = _over(self.difference.T, push.to(time.dtype) * direction)
             else:
                 out = _over(self.difference.T, push.to(time.dtype).unsqueeze(2) * direction.unsqueeze(-1))
-        if len(given):
+        if self.n_given:
             share = self.share(silu(h)).unflatten(-1, (self.n_outputs, -1))
             more = (given.unsqueeze(3) * share.unsqueeze(2)).sum(-1)
             out = out + (more.squeeze(3) if self.n_outputs == 1 else more)
