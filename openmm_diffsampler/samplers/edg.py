@@ -10,7 +10,6 @@ from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
 
 from .base import Sampler, require_options
 from .buffer_start import whiten
-from .cooling import Cooling
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
@@ -109,9 +108,13 @@ class EDG(Sampler):
             whiten(run, self.target)
 
     def _set_up(self, run):
+        self.levels = LevelDensity(adaptive=self.settings.adaptive_levels)
+
+    def _beta(self, run):
+        """Inverse temperature of a step, in units of that of the target."""
         options = self.settings
-        self.levels = LevelDensity(adaptive=options.adaptive_levels)
-        self.cooling = Cooling(self.target, options)
+        share = options.anneal_share * run.n_steps
+        return 1.0 if run.step >= share else options.beta_start ** (1 - run.step / share)
 
     def _loss(self, run):
         options, target, generator = self.settings, self.target, run.generator
@@ -119,15 +122,20 @@ class EDG(Sampler):
         z, xi = self.latent.sample(n, generator), target.normal(n, generator)
         t, level_weights, noise, probes = self._noise(n, generator)
         x, delta, integrand = run.model(target, z, xi, noise, t, probes)
-        score, metrics = self.cooling(x.detach().to(target.dtype), run.step / run.n_steps, generator)
-        push = self._clipped(-score).to(x.dtype)
+        u, score = target.reduced_potential_and_score(wrapped(target, x.detach().to(target.dtype)))
+        beta, finite = self._beta(run), u[u.isfinite()]
+        push = self._clipped(-beta * score).to(x.dtype)
         divergence = run.model.log_range * (level_weights * integrand).mean()
         loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + divergence) / d
         self.levels.learn(t, integrand.detach())
-        metrics |= {
+        mean = float(finite.mean()) if len(finite) else math.nan
+        metrics = {
+            "energy": mean,
+            "divergence": beta * mean + float(divergence.detach() - d * delta.log().detach()),
             "encoder loss": float(divergence.detach()) / d,
             "output noise": float(delta.detach()),
             "posterior width": float(run.model.posterior.log_width.detach().exp()),
+            "beta": beta,
         }
         return loss, metrics
 
@@ -229,13 +237,11 @@ class EDG(Sampler):
         whitened = isinstance(self.target, WhitenedTarget)
         return {
             "levels": self.levels.state_dict(),
-            "cooling": self.cooling.state_dict(),
             "coordinates": self.target.state_dict() if whitened else {},
         }
 
     def _load_training_state(self, state):
         self.levels.load_state_dict(state["levels"])
-        self.cooling.load_state_dict(state.get("cooling", {}))
         if state.get("coordinates"):
             self.target.load_state_dict(state["coordinates"])
 

@@ -31,12 +31,8 @@ class EDGSettings:
         form: of the encoder's loss, ``"denoising"`` or ``"implicit"``.
         n_times: levels of noise for each configuration of a step.
         adaptive_levels: draw levels by the size of their loss.
-        anneal: what training starts from: ``"temperature"``: e^{−βu}; ``"noise"``: p * N(0, s²), where modes of unequal
-            width keep their weights; its score takes draws of p(x | x_s): for few dimensions.
-        anneal_share: of the steps, after which the target is as it is.
-        beta_start: β to start from, 1 for none; it rises to 1 evenly in its logarithm.
-        noise_start, noise_end: s in the units of x, which falls evenly in its logarithm.
-        n_draws: of p(x | x_s) for the score of a noised target.
+        beta_start: inverse temperature that training starts at, 1 for that of the target.
+        anneal_share: of the steps, over which it rises to 1, evenly in its logarithm.
         score_clip: largest size of a row's force in the loss, in units of the median one, against outliers.
         n_final_steps: steps of the encoder once the decoder is done, for weights.
         n_pool: pairs of latent and configuration that these take.
@@ -72,12 +68,8 @@ class EDGSettings:
     form: str = "denoising"
     n_times: int = 4
     adaptive_levels: bool = True
-    anneal: str = "temperature"
-    anneal_share: float = 0.7
     beta_start: float = 0.01
-    noise_start: float = 4.0
-    noise_end: float = 0.1
-    n_draws: int = 64
+    anneal_share: float = 0.7
     score_clip: float = 5.0
     n_final_steps: int = 2000
     n_pool: int = 16_384
@@ -102,17 +94,11 @@ class EDGSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at most 1")
         if self.ema_decay >= 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1")
-        if not self.noise_end < self.noise_start:
-            raise ValueError(f"noise_end is {self.noise_end} and noise_start {self.noise_start}; they must fall")
         if self.n_path_levels < 2:
             raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
 
 
-_CHOICES = {
-    "decoder": ("hamiltonian", "gaussian"),
-    "form": ("denoising", "implicit"),
-    "anneal": ("temperature", "noise"),
-}
+_CHOICES = {"decoder": ("hamiltonian", "gaussian"), "form": ("denoising", "implicit")}
 _MAY_BE_ZERO = ("ema_decay", "n_waves", "score_waves", "n_warmup", "anneal_share", "n_final_steps", "n_trials")
 
 #: Stands for any molecule in internal coordinates among the names of targets.
