@@ -12,8 +12,9 @@ def coordinate_step(target, state, x_t, s, generator):
     r"""Draw one coordinate of each row anew from N(x_t, s²), and accept by the energy alone.
 
     The posterior is :math:`p(x \mid x_t) \propto e^{-u(x)} N(x; x_t, s^2)`, and its Gaussian factor knows coordinates
-    one by one: with one of them drawn from it the acceptance is :math:`\min(1, e^{-\Delta u})`. In many dimensions such
-    a step crosses barriers that a draw of all coordinates at once never does.
+    one by one: with one of them drawn from it the acceptance is :math:`\min(1, e^{-\Delta u})`. Where modes differ in
+    single coordinates, such a step leads from one to another in any number of dimensions; a draw of all coordinates at
+    once does not.
 
     Of particles all coordinates of one are drawn together. Where the centroid does not move, one is drawn for it first,
     from N(0, s²/N) around that of x_t: u does not depend on it, and in the larger space particles are as independent as

@@ -43,8 +43,8 @@ class PosteriorSampler:
     r"""Draws of p(x | x_t) ∝ p(x) N(x_t; x, s²), and the estimate of ∇log p_t(x_t) that they give.
 
     A draw starts in one of these ways, and is then led on by steps of single coordinates or particles
-    (:func:`~openmm_diffsampler.mcmc.coordinate_step.coordinate_step`), which cross barriers, and by Hamiltonian steps
-    whose tether to x_t is solved exactly (one leapfrog step is MALA):
+    (:func:`~openmm_diffsampler.mcmc.coordinate_step.coordinate_step`), which cross barriers that lie along one of them,
+    and by Hamiltonian steps whose tether to x_t is solved exactly (one leapfrog step is MALA):
 
     - ``"importance"``: one of K draws of N(x_t, s²) by the weights e^{−u};
     - ``"annealed"``: one of K particles of annealed importance sampling from N(x_t, s²), by its weight;
@@ -53,8 +53,8 @@ class PosteriorSampler:
       that one, for any K. Where it is not, and no draw leaves its mode, nothing tells that the mode's weight is wrong:
       in more than a few dimensions that needs steps of single coordinates, or annealing.
 
-    The score is the mean over the later half of the trajectories (and, with none or of draws that are given, over the
-    weighted particles) of
+    The score is the mean over the later half of the trajectories, and that of the coordinate steps, which count as one;
+    over the weighted particles where neither follows, and beside trajectories of draws that are given; of
 
     .. math:: c\,(-\nabla u(x)) + (1 - c)\,(x - x_t)/s^2,
 
@@ -182,13 +182,15 @@ class PosteriorSampler:
 
     def _coordinates(self, state, x_t, s, generator):
         """Mean of both identities over the later half of the steps, where the last one ends, acceptance by row."""
-        n, total, rate = self.n_coordinate_steps, 0.0, 0.0
+        n, total, count, rate = self.n_coordinate_steps, 0.0, 0, 0.0
         for k in range(n):
             state, probability = coordinate_step(self.target, state, x_t, s, generator)
             rate = rate + probability / n
             if k >= n // 2:
-                total = total + self._identities(state, x_t, s) / (n - n // 2)
-        return total, state, rate
+                valid = state.u.isfinite()  # a row that starts where nothing can be may still get away
+                total = total + torch.where(self.target.per_row(valid), self._identities(state, x_t, s), 0.0)
+                count = count + valid
+        return total / self.target.per_row(count.clamp(min=1)), state, rate
 
     def _trajectories(self, state, x_t, s, bins, generator):
         """Both identities of each trajectory of the later half, where the last one ends, acceptance by row."""

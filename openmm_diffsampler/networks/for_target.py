@@ -11,10 +11,10 @@ _FURTHEST = 20.0
 
 
 def network_for(target, *, width, n_layers, n_waves=0, length=0.5, **more):
-    """A new network (x, t) → like x, that has the symmetry of a target.
+    """A new network (x, t) → like x, that moves as a target does.
 
-    An EquivariantNetwork for particles that are all alike, a LatticeNetwork for fields on a lattice, an MLP for any
-    other target.
+    An EquivariantNetwork for particles that are all alike, a LatticeNetwork for fields on a lattice (shifts alone), an
+    MLP for any other target.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods.

@@ -11,16 +11,16 @@ __all__ = ["Generator"]
 class Generator(torch.nn.Module):
     r"""x = g(z), in blocks that each move every coordinate: x ← x + b F(x/a), from x = a z.
 
-    Particles that are alike move by :class:`EquivariantNetwork`, so that g turns and permutes with z; anything else
-    by :class:`MLP`. A new generator gives x = a z. Angles start at z itself, which is then spread evenly over the
-    circle.
+    Blocks are what :func:`network_for` gives: particles that are alike move by :class:`EquivariantNetwork`, so that g
+    turns and permutes with z. A new generator gives x = a z. Angles start at z itself, which is then spread evenly over
+    the circle.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods.
         scale: a, the width to start from, in the units of x.
         width, n_layers: of the network of each block.
         n_blocks: blocks.
-        n_waves: of the MLP.
+        n_waves: of the MLP, or the LatticeNetwork.
         length: of the EquivariantNetwork.
 
     Example:

@@ -38,7 +38,7 @@ class LatticeNetwork(torch.nn.Module):
 
     def __init__(self, shape, *, width, n_layers, n_time_features=32, n_waves=0, n_outputs=1, n_given=0):
         super().__init__()
-        self.shape, self.n_outputs = tuple(shape), n_outputs
+        self.shape, self.n_outputs, self.n_given = tuple(shape), n_outputs, n_given
         self.embedding = TimeEmbedding(n_time_features)
         self.register_buffer("waves", 2 * math.pi * 2.0 ** (torch.arange(n_waves) - 2), persistent=False)
         self.first = torch.nn.Conv2d(1 + n_given, width, 3)
@@ -51,7 +51,13 @@ class LatticeNetwork(torch.nn.Module):
         torch.nn.init.zeros_(self.last.bias)
 
     def forward(self, x, t, *given):
-        """x (n, L_1 L_2), t (n,), fields like x → (n, L_1 L_2), or several of these."""
+        """x (n, L_1 L_2), t (n,), fields like x → (n, L_1 L_2), or several of these.
+
+        Raises:
+            ValueError: other than `n_given` fields.
+        """
+        if len(given) != self.n_given:
+            raise ValueError(f"{len(given)} fields are given beside x; the network takes {self.n_given}")
         fields = torch.stack([x, *given], 1).to(self.last.weight.dtype)
         mean = fields.mean(2) * fields.shape[2] ** 0.5
         angle = (mean.unsqueeze(-1) * self.waves).flatten(1)

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from abc import ABC, abstractmethod
+from numbers import Integral
 
 import torch
 
@@ -27,9 +28,12 @@ def require_options(given, least, weights):
     """Check the options of :meth:`Sampler.sample`, all of them whole numbers.
 
     Arguments:
-        given: dict of names and values; a value of None stands for the default.
+        given: dict of names and values; None stands for the default.
         least: dict of the names that there are with these weights and their least values.
         weights: kind of weights.
+
+    Returns:
+        A dict of those that differ from the default.
 
     Raises:
         TypeError: an unknown name, or no integer.
@@ -37,13 +41,13 @@ def require_options(given, least, weights):
     """
     if unknown := sorted(set(given) - set(least)):
         raise TypeError(f"unknown options {unknown} with weights {weights!r}; there are {sorted(least)}")
+    given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, Integral) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}; it must be an integer")
         if value < least[name]:
             raise ValueError(f"{name} is {value}; it must be at least {least[name]}")
+    return {name: int(value) for name, value in given.items()}
 
 
 class Sampler(ABC):

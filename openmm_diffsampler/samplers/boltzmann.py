@@ -232,7 +232,7 @@ class BoltzmannGenerator(Sampler):
 
     @torch.no_grad()
     def _draw(self, n, weights, generator, given):
-        require_options(given, {"n_levels": 1, "n_leapfrog": 1} if weights == "annealed" else {}, weights)
+        given = require_options(given, {"n_levels": 1, "n_leapfrog": 1} if weights == "annealed" else {}, weights)
         if self.columns is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         y, log_q, inside = self._samples(n, generator)

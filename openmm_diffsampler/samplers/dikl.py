@@ -22,7 +22,7 @@ from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
-from .trials import is_near, trials_until
+from .trials import is_near, with_trials
 
 __all__ = ["DiKL"]
 
@@ -65,7 +65,8 @@ class DiKL(Sampler):
     - ``"path"``: those of the companion, run as a diffusion sampler: samples of its own, many passes each.
     - ``"encoder"``: those of the generator's own samples, ended by Gaussian noise of `output_noise`
       (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`): a density of the latent given the sample, by
-      Newton steps from guesses and the Jacobian there. Not for coordinates with periods.
+      Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
+      than there are guesses, log Z comes out too low from any number of samples that one can draw.
 
     With ``weights=None`` samples take one pass; `n_refine` Hamiltonian trajectories on the target may follow, which
     only bring them nearer to it.
@@ -310,7 +311,7 @@ class DiKL(Sampler):
             self.target.load_state_dict(state["coordinates"])
 
     def _draw(self, n, weights, generator, given):
-        require_options(given, _OPTIONS[weights], weights)
+        given = require_options(given, _OPTIONS[weights], weights)
         if self.step_size is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
@@ -331,12 +332,10 @@ class DiKL(Sampler):
         latents = self.encoder.latents(self.average, x)
         log_weights = latents.log_density(z) - u - log_normal(target, z, 1.0) - log_normal(target, noise, s)
         if n_trials:
-            log_weights = torch.where(is_near(target, noise), log_weights, -torch.inf)
-            rows = (log_weights > -torch.inf).nonzero()[:, 0]
 
-            def leads_back(these):
-                there = self.average(latents.draw(rows[these], generator).float()).to(x.dtype)
-                return is_near(target, (x[rows[these]] - there) / s)
+            def leads_back(rows):
+                there = self.average(latents.draw(rows, generator).float()).to(x.dtype)
+                return is_near(target, (x[rows] - there) / s)
 
-            log_weights[rows] += trials_until(leads_back, len(rows), n_trials).log().to(log_weights)
+            log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)
         return SolverSamples(x, log_weights, u)

@@ -128,6 +128,12 @@ class DiKLSettings:
             )
         if self.n_path_levels < 2:
             raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
+        if self.coarse_share > 1:
+            raise ValueError(f"coarse_share is {self.coarse_share}; it must be at most 1")
+        if self.coarse_share and (self.n_levels or self.objective == "reverse-kl"):
+            raise ValueError(
+                f"coarse_share is {self.coarse_share}; it needs the continuous levels of the diffusive objective"
+            )
         if self.n_levels:
             highest = self.scale * float(published_ratios(self.beta_min, self.beta_max, self.n_levels)[-1])
             if highest > self.s_max:

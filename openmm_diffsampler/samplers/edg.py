@@ -13,12 +13,12 @@ from .buffer_start import whiten
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
-from .latent_weights import FlowEncoder, PathEncoder, log_trials
+from .latent_weights import FlowEncoder, PathEncoder
 from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import LevelDensity
 from .progress import sampling_progress
 from .training import TrainingDivergedError
-from .trials import is_near
+from .trials import is_near, with_trials
 
 __all__ = ["EDG"]
 
@@ -125,19 +125,28 @@ class EDG(Sampler):
         u, score = target.reduced_potential_and_score(wrapped(target, x.detach().to(target.dtype)))
         beta, finite = self._beta(run), u[u.isfinite()]
         push = self._clipped(-beta * score).to(x.dtype)
-        divergence = run.model.log_range * (level_weights * integrand).mean()
-        loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + divergence) / d
+        of_encoder = run.model.log_range * (level_weights * integrand).mean()
+        loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + of_encoder) / d
         self.levels.learn(t, integrand.detach())
+        of_encoder, delta = float(of_encoder.detach()), float(delta.detach())
         mean = float(finite.mean()) if len(finite) else math.nan
         metrics = {
             "energy": mean,
-            "divergence": beta * mean + float(divergence.detach() - d * delta.log().detach()),
-            "encoder loss": float(divergence.detach()) / d,
-            "output noise": float(delta.detach()),
+            "bound": self._bound(beta * mean, z, delta, of_encoder),
+            "encoder loss": of_encoder / d,
+            "output noise": delta,
             "posterior width": float(run.model.posterior.log_width.detach().exp()),
             "beta": beta,
         }
         return loss, metrics
+
+    def _bound(self, u, z, delta, of_encoder):
+        """Lower bound of the logarithm of ∫e^{−βu}, βu being `u` on average: −E[βu + ln q(z) + ln q(x|z) − ln p_E]."""
+        d, options = self.target.n_degrees_of_freedom, self.settings
+        if options.form == "implicit":
+            of_encoder += d * self.average.log_range
+        of_noise = d * (math.log(options.s_min) - math.log(delta))  # those of both last Gaussians, less what they share
+        return float(self.latent.reduced_potential(z).mean()) - u - of_noise - of_encoder
 
     def _noise(self, n, generator):
         """Levels, their weights, noise of the latents, and probes where the loss needs them, `n_times` for each."""
@@ -157,7 +166,7 @@ class EDG(Sampler):
     def _finish(self, run):
         """Fit the encoder of the averaged weights to their decoder, which stays as it is; then tabulate its levels."""
         posterior, n_steps = self.average.posterior, self.settings.n_final_steps
-        pairs = self._pairs(self.settings.n_pool, run.generator)
+        pairs = self._pairs(self.settings.n_pool, run)
         posterior.requires_grad_(True)
         with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
             try:
@@ -166,7 +175,7 @@ class EDG(Sampler):
                     advance(1)
             finally:
                 posterior.requires_grad_(False)
-        self._measure(*self._pairs(_N_MEASURED, run.generator), run)
+        self._measure(*self._pairs(_N_MEASURED, run), run)
 
     def _fit_encoder(self, pairs, run):
         """Yields after each step."""
@@ -207,18 +216,18 @@ class EDG(Sampler):
         tables = measure_levels(latent, score, posterior.schedule, z, exact, run.generator, _N_GRID)
         self.tables = LevelTables(*(run.agree(table) for table in tables))
 
-    def _pairs(self, n, generator, batch=4096):
+    def _pairs(self, n, run, batch=4096):
         """Latents and configurations (n, *event_shape) of the averaged decoder, those that are finite."""
         with torch.no_grad():
-            parts = [self._decoded(min(batch, n - start), generator)[:2] for start in range(0, n, batch)]
+            parts = [self._decoded(min(batch, n - start), run.generator)[:2] for start in range(0, n, batch)]
         z, x = (torch.cat(values) for values in zip(*parts, strict=True))
         valid = x.flatten(1).isfinite().all(1)
-        if not valid.any():
+        if run.anywhere(not valid.any()):
             raise TrainingDivergedError(f"no sample of the decoder is finite. {self.diagnosis()}")
         return z[valid], x[valid]
 
     def _decoded(self, n, generator):
-        """z, x, log q(x | z), and whether x is where z leads."""
+        """z, x, log q(x | z), and whether x is near where z leads."""
         target, decoder = self.target, self.average.decoder
         z, xi = self.latent.sample(n, generator), target.normal(n, generator)
         delta = float(decoder.output_noise())
@@ -235,10 +244,7 @@ class EDG(Sampler):
 
     def _training_state(self):
         whitened = isinstance(self.target, WhitenedTarget)
-        return {
-            "levels": self.levels.state_dict(),
-            "coordinates": self.target.state_dict() if whitened else {},
-        }
+        return {"levels": self.levels.state_dict(), "coordinates": self.target.state_dict() if whitened else {}}
 
     def _load_training_state(self, state):
         self.levels.load_state_dict(state["levels"])
@@ -257,30 +263,35 @@ class EDG(Sampler):
             self.target.load_state_dict(state["coordinates"])
 
     def _draw(self, n, weights, generator, given):
-        require_options(given, _OPTIONS[weights], weights)
+        given = require_options(given, _OPTIONS[weights], weights)
         if self.tables is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
-            z, x, log_decoder, leads_to_x = self._decoded(n, generator)
+            z, x, log_decoder, near = self._decoded(n, generator)
             u = self.target.reduced_potential(x).double()
             if weights is None:
                 return SolverSamples(x, torch.zeros_like(u), u)
+            n_trials = given.pop("n_trials", self.settings.n_trials)
             encoder = self._encoder(weights, **given)
             log_weights = encoder.log_ratio(z, x, generator) - u - log_decoder.double()
-            if n_trials := given.get("n_trials", self.settings.n_trials):
-                log_weights = torch.where(leads_to_x, log_weights, -torch.inf)
-                log_weights += self._log_trials(encoder, x, log_weights > -torch.inf, n_trials, generator)
+            if n_trials:
+                log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
             return SolverSamples(x, log_weights, u)
 
-    def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None, n_trials=None):
+    def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):
         options, posterior = self.settings, self.average.posterior
         if weights == "ode":
             return FlowEncoder(self.latent, posterior, n_steps or options.n_ode_steps)
         sizes = n_levels or options.n_path_levels, n_paths or options.n_paths
         return PathEncoder(self.latent, posterior, self.tables, *sizes)
 
-    def _log_trials(self, encoder, x, rows, n_trials, generator):
-        """Zero outside of `rows`, whose weights vanish anyway."""
-        found = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        found[rows] = log_trials(encoder, self.average.decoder, self.target, x[rows], n_trials, generator)
-        return found
+    def _leads_back(self, encoder, x, generator):
+        """Function of rows of x: whether a latent drawn for each leads back to it; a pass of the decoder each."""
+        target, decoder = self.target, self.average.decoder
+        delta = float(decoder.output_noise())
+
+        def leads_back(rows):
+            z = encoder.draw(x[rows], generator)
+            return is_near(target, wrapped(target, x[rows] - decoder(z.float(), target).to(x.dtype)) / delta)
+
+        return leads_back

@@ -299,7 +299,7 @@ class IDEM(Sampler):
         return (self.width**2 + self.settings.s_max**2) ** 0.5
 
     def _draw(self, n, weights, generator, given):
-        require_options(given, {"n_steps": 1, "n_probes": 1} if weights == "ode" else {"n_levels": 1}, weights)
+        given = require_options(given, {"n_steps": 1, "n_probes": 1} if weights == "ode" else {"n_levels": 2}, weights)
         if self.width is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights != "ode":

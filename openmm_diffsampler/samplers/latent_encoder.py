@@ -20,22 +20,23 @@ class LatentMixture(NamedTuple):
 
     Attributes:
         log_shares: (K, n), all −∞ where there is none.
-        modes, precisions: (K, n, d), (K, n, d, d).
+        modes: (K, n, d).
+        roots: (K, n, d, d) upper triangles U with UᵀU their precisions.
         basis: (D, d) orthonormal directions of the subspace.
         event_shape: of a latent.
     """
 
     log_shares: torch.Tensor
     modes: torch.Tensor
-    precisions: torch.Tensor
+    roots: torch.Tensor
     basis: torch.Tensor
     event_shape: tuple
 
     def log_density(self, z):
         """z (n, *event_shape) → (n,) in double precision."""
         away = z.flatten(1).double() @ self.basis - self.modes
-        square = (away * (self.precisions @ away.unsqueeze(3)).squeeze(3)).sum(2)
-        log_volume = 0.5 * torch.linalg.slogdet(self.precisions).logabsdet
+        square = (self.roots @ away.unsqueeze(3)).square().sum((2, 3))
+        log_volume = self.roots.diagonal(dim1=2, dim2=3).log().sum(2)
         log_normal = log_volume - 0.5 * square - 0.5 * away.shape[2] * math.log(2 * math.pi)
         return torch.logsumexp(self.log_shares + log_normal, 0)
 
@@ -43,9 +44,8 @@ class LatentMixture(NamedTuple):
         """One latent for each of `rows`, (len(rows), *event_shape)."""
         options = {"generator": generator, "dtype": torch.float64, "device": self.basis.device}
         k = torch.multinomial(self.log_shares[:, rows].exp().T, 1, generator=generator)[:, 0]
-        root = torch.linalg.cholesky(self.precisions[k, rows], upper=True)
         noise = torch.randn(len(rows), self.modes.shape[2], 1, **options)
-        a = self.modes[k, rows] + torch.linalg.solve_triangular(root, noise, upper=True).squeeze(2)
+        a = self.modes[k, rows] + torch.linalg.solve_triangular(self.roots[k, rows], noise, upper=True).squeeze(2)
         return (a @ self.basis.T).reshape(-1, *self.event_shape)
 
 
@@ -121,12 +121,14 @@ class LatentEncoder(torch.nn.Module):
         basis = self._basis(x)
         found = [self._mode(g, guess, basis, x) for guess in self.guesses(x)]
         modes, precisions, evidence = (torch.stack(values) for values in zip(*found, strict=True))
-        lost = ~(evidence.isfinite() & modes.isfinite().all(2))  # a guess that ran off has no part in the density
+        roots, failed = torch.linalg.cholesky_ex(precisions, upper=True)
+        # A guess that ran off has no part in the density.
+        lost = ~(evidence.isfinite() & modes.isfinite().all(2) & (failed == 0))
         one = torch.eye(modes.shape[2], dtype=torch.float64, device=x.device)
         return LatentMixture(
             torch.where(lost.all(0), -torch.inf, evidence.masked_fill(lost, -1e300).log_softmax(0)),
             torch.where(lost[..., None], 0.0, modes),
-            torch.where(lost[..., None, None], one, precisions),
+            torch.where(lost[..., None, None], one, roots),
             basis,
             self.target.event_shape,
         )

@@ -5,12 +5,9 @@ import math
 import torch
 
 from openmm_diffsampler.diffusion import place_levels, reverse_spreads
-from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.diffusion.solvers import flow_log_density, flow_samples, path_log_weights, path_samples
 
-from .trials import is_near, trials_until
-
-__all__ = ["FlowEncoder", "PathEncoder", "log_trials"]
+__all__ = ["FlowEncoder", "PathEncoder"]
 
 
 class _Encoder:
@@ -82,25 +79,3 @@ class FlowEncoder(_Encoder):
         """One latent of each x, (n, *event_shape)."""
         options = {"prior_scale": self.prior_scale, "n_probes": 0}
         return flow_samples(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options).x
-
-
-def log_trials(encoder, decoder, target, x, most, generator):
-    """log of the number of draws of p_E(z | x) until a latent leads back to x: (n, *event_shape) → (n,).
-
-    See :func:`~openmm_diffsampler.samplers.trials.trials_until`.
-
-    Arguments:
-        encoder: :class:`PathEncoder` or :class:`FlowEncoder`.
-        decoder: :class:`~openmm_diffsampler.networks.Decoder`; each draw takes a pass of it, L + 1 evaluations.
-        target: a :class:`~openmm_diffsampler.targets.Target`.
-        x: configurations.
-        most: draws of a row at most.
-        generator: torch Generator.
-    """
-    delta = float(decoder.output_noise())
-
-    def leads_back(rows):
-        z = encoder.draw(x[rows], generator)
-        return is_near(target, wrapped(target, x[rows] - decoder(z.float(), target).to(x.dtype)) / delta)
-
-    return trials_until(leads_back, len(x), most).log().to(x.device)

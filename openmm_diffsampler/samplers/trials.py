@@ -4,15 +4,34 @@ import math
 
 import torch
 
-__all__ = ["is_near", "trials_until"]
+__all__ = ["is_near", "trials_until", "with_trials"]
 
 #: Standard deviations that a sample may be further from where its latent leads than Gaussian noise is on average.
-_REACH = 6.0
+_REACH = 2.0
 
 
 def is_near(target, standardised):
-    r"""Whether (x − μ)/δ (n, *event_shape) is no longer than :math:`\sqrt D + 6`: all but 1e-8 of Gaussian noise is."""
+    r"""Whether (x − μ)/δ (n, *event_shape) is no longer than :math:`\sqrt D + 2`: of Gaussian noise 98 to 99.9 % is.
+
+    Latents from which x is further away are as good as missing among samples, and the few that are there would have the
+    largest weights, since an encoder is wider than what it is to learn.
+    """
     return standardised.flatten(1).square().sum(1).sqrt() < math.sqrt(target.n_degrees_of_freedom) + _REACH
+
+
+def with_trials(log_weights, near, leads_back, most):
+    """Log-weights (n,) of samples that are near where their latents lead, normalised by :func:`trials_until`.
+
+    Arguments:
+        log_weights: those of the density of all latents.
+        near: (n,) whether a sample is.
+        leads_back: function of rows, indices of samples, that draws a latent for each and says whether x is near there.
+        most: draws of a row at most.
+    """
+    log_weights = torch.where(near, log_weights, -torch.inf)
+    rows = (log_weights > -torch.inf).nonzero()[:, 0]  # no draws for weights that vanish anyway
+    counts = trials_until(lambda these: leads_back(rows[these]), len(rows), most)
+    return log_weights.index_add(0, rows, counts.log().to(log_weights))
 
 
 def trials_until(accepts, n, most):

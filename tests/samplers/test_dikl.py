@@ -13,7 +13,7 @@ from openmm_diffsampler.diffusion.kernels import log_normal
 from openmm_diffsampler.networks import Generator
 from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings, published_ratios
-from openmm_diffsampler.samplers.latent_encoder import LatentEncoder
+from openmm_diffsampler.samplers.latent_encoder import LatentEncoder, LatentMixture
 
 SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
 FEW = SMALL | {"batch_size": 8, "width": 8, "score_width": 8, "encoder_width": 8, "n_final_steps": 4, "n_pool": 32}
@@ -64,6 +64,22 @@ def test_encoder_weights_of_a_linear_generator_are_exact():
     log_x = encoder.latents(g, x).log_density(z) - log_normal(target, z, 1.0) - log_normal(target, noise, 0.4)
     exact = 0.5 * (x.square().sum(1) / variance + 3 * math.log(2 * math.pi * variance))
     torch.testing.assert_close(log_x, exact, rtol=1e-4, atol=1e-3)
+
+
+def test_draws_of_latents_have_their_density():
+    """A mixture of two Gaussians for each row: E_q[p_E/q h] over z ~ q is E[h] over draws."""
+    n, generator = 20_000, torch.Generator().manual_seed(0)
+    root = torch.tensor([[2.0, 0.5], [0.0, 1.5]], dtype=torch.float64).expand(2, n, 2, 2)
+    modes = torch.tensor([[1.0, 0.0], [-0.5, 0.3]], dtype=torch.float64)[:, None].expand(2, n, 2)
+    shares = torch.tensor([0.3, 0.7], dtype=torch.float64).log()[:, None].expand(2, n)
+    latents = LatentMixture(shares, modes, root, torch.eye(2, dtype=torch.float64), (2,))
+    target = GaussianMixture(torch.zeros(1, 2), scales=1.5)
+    z, drawn = target.sample(n, generator), latents.draw(torch.arange(n), generator)
+    ratio = (latents.log_density(z) + target.reduced_potential(z)).exp()
+    for h in (torch.ones_like, lambda z: z, lambda z: z**2, lambda z: z.roll(1, 1) * z):
+        left, right = ratio[:, None] * h(z), h(drawn)
+        error = ((left.var(0) + right.var(0)) / n).sqrt()
+        assert ((left.mean(0) - right.mean(0)).abs() < 4 * error + 1e-9).all()
 
 
 def test_encoder_weights_of_a_folded_generator_find_both_latents():
@@ -198,6 +214,8 @@ def test_published_ladder():
         ({"weighting": "best"}, ValueError, "weighting is 'best'"),
         ({"posterior": "exact"}, ValueError, "posterior is 'exact'"),
         ({"s_max": 1000.0}, ValueError, "must rise"),
+        ({"coarse_share": 1.5}, ValueError, "at most 1"),
+        ({"coarse_share": 0.5, "objective": "reverse-kl"}, ValueError, "continuous levels"),
         ({"n_particles": 1, "n_trajectories": 0}, ValueError, "needs n_coordinate_steps"),
         ({"n_steps": 0}, ValueError, "n_steps is 0"),
         ({"n_path_levels": 1}, ValueError, "n_path_levels is 1"),

@@ -1,5 +1,6 @@
 """EDG: weights of known log Z, the bound, both forms of its loss, symmetry, resuming; z-scores of 4 allowed."""
 
+import csv
 import math
 import os
 import subprocess
@@ -16,6 +17,7 @@ from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.edg_settings import EDGSettings
 from openmm_diffsampler.samplers.latent import Latent
 from openmm_diffsampler.samplers.latent_diffusion import LatentDiffusion
+from openmm_diffsampler.samplers.latent_weights import PathEncoder
 from openmm_diffsampler.targets.base import Target
 
 SMALL = {"batch_size": 64, "width": 32, "score_width": 32, "score_layers": 2, "n_leapfrog": 2}
@@ -56,6 +58,37 @@ def test_path_weights_are_consistent_for_an_encoder_that_knows_nothing():
     assert wt.log_Z_standard_error < 0.1 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
 
+def test_trials_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
+    """Half of the encoder's density is moved to latents far from all: log Z without trials is ln 2 too low."""
+    of_density, draw = PathEncoder.log_ratio, PathEncoder.draw
+
+    def leaking(encoder, x, generator):
+        z = draw(encoder, x, generator)
+        wrong = torch.rand(len(x), 1, generator=generator) < 0.5
+        return torch.where(wrong, z + 30.0, z)
+
+    monkeypatch.setattr(PathEncoder, "log_ratio", lambda *given: of_density(*given) - math.log(2))
+    monkeypatch.setattr(PathEncoder, "draw", leaking)
+    with_trials, without = (trained.sample(4000, "path", seed=1, n_paths=1, n_trials=k) for k in (None, 0))
+    assert abs(with_trials.log_Z) < 4 * with_trials.log_Z_standard_error < 0.3
+    assert without.log_Z < -4 * without.log_Z_standard_error
+
+
+def test_draws_of_latents_have_the_density_that_weights_take(trained):
+    """E_q[p_E(z|x)/q(z) h(z)] is E[h] over draws of p_E, for an x between the modes."""
+    n, generator = 20_000, torch.Generator().manual_seed(0)
+    x, z = torch.full((n, 1), 0.3, dtype=torch.float64), trained.latent.sample(n, generator)
+    for kind, slack in (("path", 0.0), ("ode", 0.02)):
+        sizes = {"n_levels": 20, "n_paths": 1} if kind == "path" else {"n_steps": 100}
+        encoder = trained._encoder(kind, **sizes)
+        with torch.no_grad():
+            ratio, drawn = encoder.log_ratio(z, x, generator).exp(), encoder.draw(x, generator)
+        for h in (torch.ones_like, lambda z: z, lambda z: z**2):
+            left, right = ratio * h(z)[:, 0], h(drawn)[:, 0]
+            error = ((left.var() + right.var()) / n) ** 0.5
+            assert abs(float(left.mean() - right.mean())) < 4 * float(error) + slack, kind
+
+
 def test_flow_weights_agree_within_the_error_of_the_solver(trained):
     coarse, fine = (trained.sample(1000, "ode", seed=1, n_steps=n) for n in (25, 200))
     assert abs(fine.log_Z) < 0.05 + 4 * fine.log_Z_standard_error
@@ -75,11 +108,22 @@ def test_the_bound_is_tight_for_a_gaussian():
             return 0 * loss, metrics
 
     sampler = Frozen(target, scale=1.2, **settings).fit(1)  # the decoder stays, the encoder learns
-    wt = sampler.sample(4000, "path", seed=3, n_levels=100, n_paths=8)
+    wt = sampler.sample(4000, "path", seed=3, n_levels=100, n_paths=8, n_trials=0)
     gap = -float(wt.log_weights.mean())
     error = float(wt.log_weights.std()) / 4000**0.5
     assert gap > divergence - 4 * error  # a bound
     assert gap < divergence + 0.03 + 4 * error  # and close
+
+
+@pytest.mark.parametrize("form", ["denoising", "implicit"])
+def test_the_bound_in_the_metrics_is_the_mean_log_weight(form, tmp_path):
+    target = GaussianMixture([[0.3, 0.0]], scales=0.5)
+    settings = SMALL | {"learning_rate": 3e-3, "beta_start": 1.0, "form": form, "batch_size": 256}
+    sampler = EDG(target, **settings).fit(400, metrics=tmp_path, metrics_every=100)
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        logged = float(list(csv.DictReader(file))[-1]["bound"])
+    exact = float(sampler.sample(4000, "path", seed=1, n_levels=200).log_weights.clamp(min=-20).mean())
+    assert abs(logged - exact) < 0.2 and exact > -0.5  # the encoder is fitted further after the last row
 
 
 def test_the_density_along_the_flow_of_a_gaussian_is_known():
@@ -299,7 +343,8 @@ from openmm_diffsampler import EDG, GaussianMixture
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
 small = dict(batch_size=16, width=8, score_width=8, n_leapfrog=1, n_final_steps=4, n_pool=64)
 sampler = EDG(target, **small).fit(5)
-found = float(sampler.tables.size.sum()), float(sampler.sample(50, seed=1).x.sum())
+wt = sampler.sample(50, seed=1)
+found = float(sampler.tables.size.sum()), float(wt.x.sum()), wt.log_Z
 Path(f"{torch.distributed.get_rank()}.txt").write_text(repr(found))
 torch.distributed.barrier()
 time.sleep(1)  # while the other one, too, gets to know
