@@ -228,8 +228,9 @@ _PRESETS = {
             s_max=40.0, s_prior=400.0, n_particles=64, n_trajectories=0, output_noise=0.1,
         ),
         "mw32": DiKLSettings(
-            n_steps=3000, width=128, score_width=128, score_waves=2, s_min=0.1, s_max=4.0, s_prior=25.0,
-            posterior="annealed", n_particles=4, n_anneal=15, n_trajectories=2, n_leapfrog=3,
+            n_steps=8000, scale=2.5, width=128, n_waves=4, score_width=128, score_waves=2, s_min=0.1, s_max=4.0,
+            coarse_share=0.3, s_prior=25.0, posterior="kept", n_particles=1, n_coordinate_steps=48, n_trajectories=2,
+            n_leapfrog=3,
         ),
         "dw4": DiKLSettings(
             n_steps=3000, batch_size=256, scale=2.5, n_blocks=2, n_layers=2, length=2.0, s_min=0.1, s_max=4.0,
