@@ -48,8 +48,8 @@ def trials_until(accepts, n, most):
     number is one of p_A, without bias unless `most` cuts it short.
 
     Arguments:
-        accepts: function of rows, a tensor of indices, that draws once for each and says (len(rows),) whether that one
-            is accepted.
+        accepts: function of rows, a tensor of indices that may repeat, that draws once for each and says (len(rows),)
+            whether that one is accepted.
         n: rows.
         most: draws of a row after which it is left with that number.
 
@@ -59,10 +59,11 @@ def trials_until(accepts, n, most):
         >>> round(float(found.mean()), 1)
         4.0
     """
-    counts, left = torch.ones(n, dtype=torch.float64), torch.arange(n)
-    for _ in range(most - 1):
-        if not len(left):
-            break
-        left = left[~accepts(left).to(left.device)]
-        counts[left] += 1
+    counts, left, n_tried = torch.ones(n, dtype=torch.float64), torch.arange(n), 0
+    while len(left) and n_tried < most - 1:
+        k = min(max(1, n // len(left)), most - 1 - n_tried)  # few rows draw several times at once, n draws in all
+        accepted = accepts(left.repeat(k)).to(left.device).reshape(k, -1)
+        found = accepted.any(0)
+        counts[left] += torch.where(found, accepted.int().argmax(0), k)
+        left, n_tried = left[~found], n_tried + k
     return counts

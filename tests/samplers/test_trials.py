@@ -34,6 +34,7 @@ def test_no_more_draws_than_allowed():
         return torch.zeros(len(rows), dtype=torch.bool)
 
     assert trials_until(never, 3, 7).tolist() == [7, 7, 7] and drawn == [3] * 6
+    assert trials_until(lambda rows: rows > 0, 3, 7).tolist() == [7, 1, 1]  # one row, and three draws at once
     assert trials_until(never, 0, 7).shape == (0,) and len(drawn) == 6
 
 
