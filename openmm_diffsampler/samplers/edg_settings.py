@@ -1,6 +1,6 @@
 """Settings of EDG: those of the paper and ours, for the targets that have them and for any other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .settings import from_preset, require_in_range
 
@@ -118,10 +118,20 @@ _PAPER = EDGSettings(
     n_trials=0,
 )
 
+#: Densities in the plane. Waves make the step from mode to mode steep; rings are learnt better without.
+_PLANAR = EDGSettings(n_steps=1500, learning_rate=3e-3, scale=4.0)
+_GRID = replace(_PLANAR, n_waves=4)
+
 _PRESETS = {
     "paper": {None: _PAPER},
     "default": {
         None: EDGSettings(),
+        "mog2": _GRID,
+        "mog2i": _PLANAR,
+        "mog6": _PLANAR,
+        "mog9": _GRID,
+        "ring": _PLANAR,
+        "rings": _PLANAR,
         "gmm40": EDGSettings(
             n_steps=4000, learning_rate=3e-3, scale=20.0, width=128, n_waves=3, epsilon=0.05, score_waves=4,
             s_min=0.003, beta_start=0.002, anneal_share=0.7,
@@ -129,6 +139,11 @@ _PRESETS = {
         "dw4": EDGSettings(
             n_steps=1600, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_leapfrog=2, width=48,
             score_width=96, n_times=2, epsilon=0.005, beta_start=0.2, anneal_share=0.3, n_final_steps=2500,
+        ),
+        "ising": EDGSettings(
+            n_steps=2500, batch_size=96, learning_rate=3e-3, width=16, n_waves=3, score_width=16, score_layers=2,
+            n_leapfrog=2, n_times=2, epsilon=0.02, beta_start=0.5, anneal_share=0.6, n_final_steps=1000, n_pool=4096,
+            n_paths=1,
         ),
         "lj13": EDGSettings(
             n_steps=1200, batch_size=64, learning_rate=5e-3, scale=1.2, length=0.5, n_leapfrog=2, width=32,
