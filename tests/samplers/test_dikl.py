@@ -270,3 +270,11 @@ def test_the_weights_that_come_with_four_particles():
     """One pass and a few trajectories reach the mean energy of the reference, −22.45, to .3."""
     wt = DiKL.pretrained("dw4").sample(4000, None, seed=1, n_refine=20)
     assert abs(float(wt.reduced_potential.mean()) + 22.45) < 0.3
+
+
+def test_the_weights_that_come_with_many_wells():
+    """Shares of the deeper wells, .8453 each, to .03 on average and .1 in each; mean energy −137.2 to 3."""
+    wt = DiKL.pretrained("mw32").sample(4000, None, seed=1, n_refine=20)
+    shares = (wt.x[:, ::2] > 0).double().mean(0)
+    assert abs(float(shares.mean()) - 0.8453) < 0.03 and float((shares - 0.8453).abs().max()) < 0.1
+    assert abs(float(wt.reduced_potential.mean()) + 137.2) < 3
