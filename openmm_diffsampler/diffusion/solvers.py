@@ -224,9 +224,9 @@ def _on_sphere(target, probe):
 
 
 def _score_and_divergence(target, score, x, t, probes):
-    """Score in the subspace of the target, and its divergence there, (n,)."""
+    """Score in the subspace of the target, and its divergence there, (n,); zero with an empty list of probes."""
     n = len(x)
-    with torch.enable_grad():
+    with torch.set_grad_enabled(probes != []):
         x = x.detach().requires_grad_()
         s = target.project(score(target.project(x), t.expand(n)))
         if probes is None:
