@@ -7,14 +7,15 @@ import torch
 __all__ = ["is_near", "trials_until", "with_trials"]
 
 #: Standard deviations that a sample may be further from where its latent leads than Gaussian noise is on average.
-_REACH = 1.0
+_REACH = 3.0
 
 
 def is_near(target, standardised):
-    r"""Whether (x − μ)/δ (n, *event_shape) is no longer than :math:`\sqrt D + 1`: of Gaussian noise 92 to 95 % is.
+    r"""Whether (x − μ)/δ (n, *event_shape) is no longer than :math:`\sqrt D + 3`: of Gaussian noise 99.99 % is.
 
-    Latents from which x is further away are few among samples or none, and would have the largest weights, since an
-    encoder is wider than what it is to learn: without them weights are the more even.
+    Latents from which x is further away are as good as missing among samples, and the few that are there would have the
+    largest weights, since an encoder is wider than what it is to learn. A shorter reach has weights that are more even
+    still, but loses configurations that no latent leads so close to.
     """
     return standardised.flatten(1).square().sum(1).sqrt() < math.sqrt(target.n_degrees_of_freedom) + _REACH
 
@@ -45,7 +46,8 @@ def trials_until(accepts, n, most):
               \qquad a \in \{0, 1\},
 
     and the number of independent draws of p_E up to the first accepted one has the mean 1/A(x): a weight times that
-    number is one of p_A, without bias unless `most` cuts it short.
+    number is one of p_A, without bias where a configuration has latents that lead back at all, and unless `most` cuts it
+    short.
 
     Arguments:
         accepts: function of rows, a tensor of indices that may repeat, that draws once for each and says (len(rows),)

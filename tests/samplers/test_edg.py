@@ -118,11 +118,11 @@ def test_the_bound_is_tight_for_a_gaussian():
 @pytest.mark.parametrize("form", ["denoising", "implicit"])
 def test_the_bound_in_the_metrics_is_the_mean_log_weight(form, tmp_path):
     target = GaussianMixture([[0.3, 0.0]], scales=0.5)
-    settings = SMALL | {"learning_rate": 3e-3, "beta_start": 1.0, "form": form, "batch_size": 256}
-    sampler = EDG(target, **settings).fit(400, metrics=tmp_path, metrics_every=100)
+    settings = SMALL | {"learning_rate": 3e-3, "beta_start": 1.0, "form": form, "n_final_steps": 200}
+    sampler = EDG(target, **settings).fit(300, metrics=tmp_path, metrics_every=100)
     with open(tmp_path / "metrics.csv", newline="") as file:
         logged = float(list(csv.DictReader(file))[-1]["bound"])
-    exact = float(sampler.sample(4000, "path", seed=1, n_levels=200).log_weights.clamp(min=-20).mean())
+    exact = float(sampler.sample(2000, "path", seed=1, n_levels=100, n_trials=0).log_weights.mean())
     assert abs(logged - exact) < 0.2 and exact > -0.5  # the encoder is fitted further after the last row
 
 

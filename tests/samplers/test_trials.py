@@ -42,7 +42,7 @@ def test_no_more_draws_than_allowed():
 def test_nearly_all_noise_is_near(d):
     target, generator = GaussianMixture([[0.0] * d], scales=1.0), torch.Generator().manual_seed(0)
     noise = target.normal(10_000, generator)
-    assert 0.92 < float(is_near(target, noise).double().mean()) < 0.96
+    assert float(is_near(target, noise).double().mean()) > 0.999
     assert not is_near(target, noise + 20).any()
 
 
