@@ -243,7 +243,7 @@ _PRESETS = {
         ),
         _MOLECULE: DiKLSettings(
             n_steps=2000, batch_size=256, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0,
-            posterior="annealed", n_particles=4, n_trajectories=2, n_leapfrog=3,
+            coarse_share=0.3, posterior="kept", n_particles=1, n_coordinate_steps=32, n_trajectories=2, n_leapfrog=3,
         ),
     },
 }  # fmt: skip

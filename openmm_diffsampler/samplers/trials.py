@@ -46,7 +46,7 @@ def trials_until(accepts, n, most):
               \qquad a \in \{0, 1\},
 
     and the number of independent draws of p_E up to the first accepted one has the mean 1/A(x): a weight times that
-    number is one of p_A, without bias where a configuration has latents that lead back at all, and unless `most` cuts it
+    number is one of p_A, without bias where a configuration has latents that lead back at all, unless `most` cuts it
     short.
 
     Arguments:
