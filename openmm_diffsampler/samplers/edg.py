@@ -56,11 +56,15 @@ class EDG(Sampler):
 
     Weights, of the decoder's own samples:
 
-    - ``"path"``: exact. With z_0 = z noised to z_T by the forward kernels,
+    - ``"path"``: with z_0 = z noised to z_T by the forward kernels,
       :math:`w = e^{-u(x)}\,\frac{1}{q(z) q(x \mid z)}\,\frac{1}{M}\sum_m \frac{p_E(z^m_{0:T} \mid x)}{q(z^m_{1:T}
       \mid z)}`, whose mean is Z for any encoder and any number M = `n_paths` of paths and of levels `n_levels`.
     - ``"ode"``: :math:`w = e^{-u(x)} p_E(z \mid x)/(q(z) q(x \mid z))` with p_E by the probability flow: exact up to
       the error of the solver, and dearer, since it needs the divergence of the score.
+
+    An encoder that leaks, to latents that lead elsewhere, makes these means Z in name alone: what it leaks is never
+    sampled. Both therefore take the density of latents that lead back to x, normalised without bias by the number of
+    draws, `n_trials` at most, until the first that does (:mod:`~openmm_diffsampler.samplers.trials`).
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
