@@ -159,7 +159,7 @@ def test_wrong_settings_are_one_line(tmp_path):
     shipped = Path(__file__).parents[2] / "systems/dw4/pretrained/dikl"
     result = command("sample", str(shipped), "--method", "idem", cwd=tmp_path)
     assert result.returncode == 1 and "sampler of method 'dikl'" in " ".join(result.stderr.split())
-    result = command("sample", "mw32", cwd=tmp_path)
+    result = command("sample", "lj55", cwd=tmp_path)
     assert result.returncode == 1 and "no weights" in result.stderr and "Traceback" not in result.stderr
 
 
