@@ -43,7 +43,7 @@ def coordinate_step(target, state, x_t, s, generator):
     n, options = len(state), {"generator": generator, "dtype": state.x.dtype, "device": state.x.device}
     x, scale = state.x, target.per_row(s)
     if target.translation_invariant:
-        x = x + scale / x.shape[-2] ** 0.5 * torch.randn(n, *(1 for _ in x.shape[1:-1]), x.shape[-1], **options)
+        x = x + scale / x.shape[-2] ** 0.5 * torch.randn(n, 1, x.shape[-1], **options)
     n_parts = x.shape[1]
     chosen = torch.randint(n_parts, (n,), generator=generator, device=x.device)
     mask = torch.nn.functional.one_hot(chosen, n_parts).bool().reshape(n, n_parts, *(1 for _ in x.shape[2:]))

@@ -120,8 +120,9 @@ class LatentEncoder(torch.nn.Module):
         """:class:`LatentMixture` of x (n, *event_shape); `g` is the generator, z → x."""
         basis = self._basis(x)
         found = [self._mode(g, guess, basis, x) for guess in self.guesses(x)]
-        modes, precisions, evidence = (torch.stack(values) for values in zip(*found, strict=True))
+        modes, precisions, cost = (torch.stack(values) for values in zip(*found, strict=True))
         roots, failed = torch.linalg.cholesky_ex(precisions, upper=True)
+        evidence = -cost - roots.diagonal(dim1=2, dim2=3).log().sum(2)  # log e^{−c}|A|^{−1/2}
         # A guess that ran off has no part in the density.
         lost = ~(evidence.isfinite() & modes.isfinite().all(2) & (failed == 0))
         one = torch.eye(modes.shape[2], dtype=torch.float64, device=x.device)
@@ -134,7 +135,7 @@ class LatentEncoder(torch.nn.Module):
         )
 
     def _mode(self, g, guess, basis, x):
-        """Of one guess: z_k (n, d) in the basis, A (n, d, d), and log e^{−c}|A|^{−1/2} (n,)."""
+        """Of one guess: z_k (n, d) in the basis, A (n, d, d), and c (n,)."""
         s = self.settings.output_noise
         a = self.target.project(guess).flatten(1) @ basis
         for _ in range(self.settings.n_newton):
@@ -146,8 +147,7 @@ class LatentEncoder(torch.nn.Module):
             best = torch.where(cost.isfinite(), cost, torch.inf).argmin(0)
             a = trials[best, torch.arange(len(a), device=a.device)]
         precision, _, _ = self._precision(g, a, basis, x, s)
-        log_volume = 0.5 * torch.linalg.slogdet(precision).logabsdet
-        return a, precision, -self._cost(g, a, basis, x, s) - log_volume
+        return a, precision, self._cost(g, a, basis, x, s)
 
     def _basis(self, x):
         """(D, d) orthonormal directions of the subspace that the target lives in."""
