@@ -16,6 +16,7 @@ from .latent_diffusion import LatentDiffusion
 from .latent_weights import FlowEncoder, PathEncoder
 from .learnt_coordinates import in_whitened_coordinates
 from .levels_density import LevelDensity
+from .mirror import kept_half, mirrored
 from .progress import sampling_progress
 from .training import TrainingDivergedError
 from .trials import is_near, with_trials
@@ -66,6 +67,9 @@ class EDG(Sampler):
     sampled. Both therefore take the density of latents that lead back to x, normalised without bias by the number of
     draws, `n_trials` at most, until the first that does (:mod:`~openmm_diffsampler.samplers.trials`).
 
+    Where u(−x) = u(x) and a target says so (its `mirror`), a decoder that keeps one of both images is made whole: signs
+    of samples are random, and the half that it keeps counts twice (:mod:`~openmm_diffsampler.samplers.mirror`).
+
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
         preset: ``"default"`` or ``"paper"``.
@@ -97,7 +101,7 @@ class EDG(Sampler):
     def __init__(self, target, preset="default", *, seed=0, **settings):
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         self.latent = Latent(self.target)
-        self.tables = None
+        self.tables, self.half = None, 0
 
     def _settings(self, preset, changes):
         return edg_settings(self.target, preset, changes)
@@ -179,7 +183,9 @@ class EDG(Sampler):
                     advance(1)
             finally:
                 posterior.requires_grad_(False)
-        self._measure(*self._pairs(_N_MEASURED, run), run)
+        z, x = self._pairs(_N_MEASURED, run)
+        self._measure(z, x, run)
+        self.half = int(run.agree(torch.tensor(kept_half(self.target, x))))
 
     def _fit_encoder(self, pairs, run):
         """Yields after each step."""
@@ -258,11 +264,11 @@ class EDG(Sampler):
     # Sampling.
 
     def _sampling_state(self):
-        state = {"tables": self.tables._asdict()}
+        state = {"tables": self.tables._asdict(), "half": self.half}
         return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
 
     def _load_sampling_state(self, state):
-        self.tables = LevelTables(**state["tables"])
+        self.tables, self.half = LevelTables(**state["tables"]), state.get("half", 0)
         if "coordinates" in state:
             self.target.load_state_dict(state["coordinates"])
 
@@ -273,13 +279,17 @@ class EDG(Sampler):
         with torch.no_grad():
             z, x, log_decoder, near = self._decoded(n, generator)
             u = self.target.reduced_potential(x).double()
-            if weights is None:
-                return SolverSamples(x, torch.zeros_like(u), u)
-            n_trials = given.pop("n_trials", self.settings.n_trials)
-            encoder = self._encoder(weights, **given)
-            log_weights = encoder.log_ratio(z, x, generator) - u - log_decoder.double()
-            if n_trials:
-                log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
+            log_weights = torch.zeros_like(u)
+            if weights is not None:
+                n_trials = given.pop("n_trials", self.settings.n_trials)
+                encoder = self._encoder(weights, **given)
+                log_weights = encoder.log_ratio(z, x, generator) - u - log_decoder.double()
+                if n_trials:
+                    log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
+            if self.half:
+                x, log_factors = mirrored(self.target, x, self.half, generator)
+                if weights is not None:
+                    log_weights = log_weights + log_factors
             return SolverSamples(x, log_weights, u)
 
     def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):

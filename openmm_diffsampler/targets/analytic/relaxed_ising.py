@@ -29,7 +29,8 @@ class RelaxedIsing(Target):
 
     and score −(K + λI)⁻¹x + tanh x. λ makes the smallest eigenvalue of K + λI equal `margin`; for even L that is 4/T +
     `margin`. Spins of x are drawn by P(s_i = 1 | x) = 1/(1 + exp(−2x_i)); x given s is Gaussian, with mean (K + λI)s
-    and covariance K + λI. Well below T = 2.269 the two signs of the magnetisation are two modes.
+    and covariance K + λI. Well below T = 2.269 the two signs of the magnetisation are two modes,
+    mirror images of each other.
 
     ln Z_Ising is that of Kaufman's finite lattice. For L = 2 two bonds join each pair of neighbours.
 
@@ -85,6 +86,7 @@ class RelaxedIsing(Target):
         self._precision = torch.as_tensor((vectors / values) @ vectors.T, **made)
         self._root = torch.as_tensor((vectors * np.sqrt(values)) @ vectors.T, **made)
         self.is_whitened, self.lattice = bool(whitened), (size, size)
+        self.mirror = torch.ones(n, **made)  # the magnetisation, of y as of x
         log_volume = 0.0 if whitened else float(np.log(values).sum())
         self._constant = 0.5 * (log_volume + n * math.log(2 * math.pi))
         self.log_Z_ising = ising_log_partition(size, temperature)
