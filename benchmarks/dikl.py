@@ -5,10 +5,12 @@
 Loads weights that come with a system, those of `--sampler`, or trains afresh (`--train`, `--steps`). Reference samples
 are exact for GMM-40 and MW-32; for the particle systems as in benchmarks/idem.py, or a file. Beside every total
 variation stands its floor: what as many draws of the reference score. `--published` puts samples of others into the
-same table, by the same code. `1 pass + n` is one pass and n Hamiltonian trajectories on the true energy.
+same table, by the same code. `1 pass + n` is one pass and n Hamiltonian trajectories on the true energy, `untrained
++ n` is the same from a generator that has learnt nothing: what trajectories do by themselves.
 """
 
 import argparse
+import dataclasses
 import time
 import warnings
 
@@ -24,7 +26,7 @@ from openmm_diffsampler.samplers import MissedModeWarning
 
 warnings.simplefilter("ignore", MissedModeWarning)
 #: Trajectories after the pass.
-REFINED = (0, 5, 20)
+REFINED = (0, 5, 20, 80)
 
 
 def weighted_kinds(sampler, options):
@@ -51,10 +53,22 @@ def show_log_z(sampler, options):
     return kept
 
 
+def untrained(sampler):
+    """The same before training; molecules have no coordinates then."""
+    made = DiKL(sampler.target, sampler.preset, seed=sampler.seed, **dataclasses.asdict(sampler.settings))
+    made.step_size = sampler.step_size
+    return made
+
+
 def refined(sampler, n, options):
-    for trajectories in REFINED:
-        wt, seconds = timed(lambda k=trajectories: sampler.sample(n, None, seed=options.seed + 1, n_refine=k))
-        yield "1 pass" + (f" + {trajectories}" if trajectories else ""), wt, seconds
+    """(name, samples, seconds) after some numbers of trajectories."""
+    generators = {"1 pass": sampler}
+    if sampler.target.periods is None:
+        generators["untrained"] = untrained(sampler)
+    for name, generator in generators.items():
+        for k in REFINED:
+            wt, seconds = timed(lambda g=generator, k=k: g.sample(n, None, seed=options.seed + 1, n_refine=k))
+            yield name + (f" + {k}" if k else ""), wt, seconds
 
 
 def show_mixture(sampler, options):

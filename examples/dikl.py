@@ -23,7 +23,8 @@ generator.fit(5 if short else None, checkpoint="dikl-short" if short else "dikl-
 generator.save("dw4-short" if short else "dw4-dikl")
 print(generator.record)
 
-# One pass each, and one pass followed by Hamiltonian steps on the true energy, which only bring samples nearer.
+# One pass each, and one pass followed by Hamiltonian steps on the true energy, which only bring samples nearer: twenty
+# trajectories are the default.
 for n in (0, 20):
     wt = generator.sample(1000, weights=None, seed=1, n_refine=n)
     print(f"mean energy after {n} trajectories: {float(wt.reduced_potential.mean()):.2f} kT")

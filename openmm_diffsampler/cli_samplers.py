@@ -118,8 +118,8 @@ def sample(
         int | None, typer.Option(min=2, help="Steps of path or annealed weights; more make them more even.")
     ] = None,
     refine: Annotated[
-        int, typer.Option(min=0, help="Hamiltonian trajectories after one-step samples without weights.")
-    ] = 0,
+        int | None, typer.Option(min=0, help="Hamiltonian trajectories after one-step samples without weights.")
+    ] = None,
     compare: Annotated[
         int, typer.Option(min=0, help="Steps of molecular dynamics to compare a molecule with; 0 for none.")
     ] = 50_000,
@@ -144,7 +144,7 @@ def sample(
         if (folder / "diagnostics.json").exists() and not overwrite:
             raise FileExistsError(f"{folder} holds finished results; choose another --output, or pass --overwrite")
         options = {} if levels is None else {"n_levels": levels}
-        options |= {"n_refine": refine} if refine else {}
+        options |= {} if refine is None else {"n_refine": refine}
         kind = {"none": None, "auto": loaded.weight_kinds[0]}.get(weights, weights)
         start, evaluations = time.perf_counter(), loaded.target.n_evaluations
         with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from .autoregressive import AutoregressiveDensity
 from .decoder import Decoder
+from .descent import Descent
 from .embedding import TimeEmbedding
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "AutoregressiveDensity",
     "Decoder",
+    "Descent",
     "EquivariantNetwork",
     "Generator",
     "LatentScore",

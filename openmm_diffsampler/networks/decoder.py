@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .descent import bounded_force
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
 from .generator import Generator
@@ -24,8 +25,8 @@ class Decoder(torch.nn.Module):
               v &\leftarrow v + \tfrac{h_l}{2}\big(f(y) \odot e^{\epsilon_0 Q_v/2} + T_v\big),
               \qquad h_l = \sqrt{2\epsilon_0}\, e^{\epsilon_l},
 
-    with networks Q and T of y and the step, and trainable ε_l. The force f is −∇u, each F of it shortened to
-    F/(1 + |F|/F_max), which is smooth and leaves small ones alone: what is inside the decoder biases nothing. At last
+    with networks Q and T of y and the step, and trainable ε_l. The force f is −∇u, shortened to F_max
+    (:func:`~openmm_diffsampler.networks.descent.bounded_force`): what is inside the decoder biases nothing. At last
 
     .. math:: \mu = y + \tfrac12 \delta^2 f(y), \qquad \delta = \sqrt{2 \epsilon_0}\, e^{\eta},
 
@@ -42,6 +43,7 @@ class Decoder(torch.nn.Module):
         epsilon: ε_0, in squared units of x: δ starts at √(2ε_0), the step size at √(2ε_0), too.
         force_clip: F_max in 1/units of x.
         scale, width, n_layers, n_blocks, n_waves, length: of the :class:`Generator` and all other networks.
+        n_descent, descent_step: of the :class:`Generator`.
 
     References:
         Wang, Guo, Wu & Liu, Energy based diffusion generator for efficient sampling of Boltzmann distributions,
@@ -69,11 +71,14 @@ class Decoder(torch.nn.Module):
         n_blocks=1,
         n_waves=0,
         length=0.5,
+        n_descent=0,
+        descent_step=1e-3,
     ):
         super().__init__()
         self.epsilon, self.force_clip = float(epsilon), float(force_clip)
         size = {"width": width, "n_layers": n_layers, "n_waves": n_waves, "length": length}
-        self.start = Generator(target, scale=scale, n_blocks=n_blocks, **size)
+        descent = {"n_descent": n_descent, "descent_step": descent_step}
+        self.start = Generator(target, scale=scale, n_blocks=n_blocks, **size, **descent)
         self.log_noise = torch.nn.Parameter(torch.zeros(()))
         self.corrections = torch.nn.ModuleList()
         if n_leapfrog:
@@ -89,18 +94,18 @@ class Decoder(torch.nn.Module):
 
     def forward(self, z, target):
         """z (n, *event_shape), the target that forces are asked of → μ, like z."""
-        y = self.start(z)
+        y = self.start(z, target)
         if not len(self.corrections):
             return y
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))
-        v, force = self.velocity(self._inner(y), start).to(z.dtype), self._force(y, target)
+        v, force = self.velocity(self._inner(y), start).to(z.dtype), bounded_force(target, y, self.force_clip)
         last = self.corrections[-1]
         for network, log_step in zip(self.corrections, self.log_steps, strict=True):
             h = math.sqrt(2 * self.epsilon) * log_step.exp()
             push, shift, of_force, of_velocity = self._corrections(network, y, start)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
             y = y + h * (v * (self.epsilon * of_velocity).exp() + shift)
-            force = self._force(y, target)
+            force = bounded_force(target, y, self.force_clip)
             if network is last:
                 break  # the velocity is not asked for any more
             push, _, of_force, _ = self._corrections(network, y, end)
@@ -115,9 +120,3 @@ class Decoder(torch.nn.Module):
         """T_v, T_y, Q_v and Q_y at y."""
         found = network(self._inner(y), t)
         return (*found[0], *found[1]) if self.is_equivariant else tuple(found)
-
-    def _force(self, y, target):
-        force = target.score(y.to(target.dtype))  # overlaps overflow single precision
-        last = (-1,) if force.ndim == 3 else tuple(range(1, force.ndim))  # of each particle, or of all coordinates
-        size = force.square().sum(last, keepdim=True).clamp(min=1e-12).sqrt()
-        return (force / (1 + size / self.force_clip)).to(y.dtype)

@@ -68,8 +68,8 @@ class DiKL(Sampler):
       Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
       than there are guesses, log Z comes out too low from any number of samples that one can draw.
 
-    With ``weights=None`` samples take one pass; `n_refine` Hamiltonian trajectories on the target may follow, which
-    only bring them nearer to it.
+    With ``weights=None`` a sample takes one pass and `n_refine` Hamiltonian trajectories of five steps on the target,
+    which only bring it nearer; ``n_refine=0`` is the pass alone.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
@@ -115,7 +115,7 @@ class DiKL(Sampler):
 
     def _build(self):
         options = self.settings
-        names = ("scale", "width", "n_layers", "n_blocks", "n_waves", "length")
+        names = ("scale", "width", "n_layers", "n_blocks", "n_waves", "length", "n_descent", "descent_step")
         return Generator(self.target, **{name: getattr(options, name) for name in names})
 
     # Training.
@@ -146,7 +146,7 @@ class DiKL(Sampler):
     def _latents_and_samples(self, n, generator, model):
         z = draw_prior(self.target, n, 1.0, generator)[0]
         with torch.no_grad():
-            return z, model(z.float()).to(self.target.dtype)
+            return z, model(z.float(), self.target).to(self.target.dtype)
 
     @property
     def _pool_size(self):
@@ -181,7 +181,7 @@ class DiKL(Sampler):
         }
         n = run.share(options.batch_size)
         z, noise, t, new = self._noise(n, generator, done)
-        x = run.model(z.float())
+        x = run.model(z.float(), target)
         clean = x.detach().to(target.dtype)
         latest = clean if self.kept is None else self._latents_and_samples(n, generator, run.model)[1]
         self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
@@ -321,7 +321,7 @@ class DiKL(Sampler):
             if weights == "encoder":
                 return self._encoded(z, x, generator, given.get("n_trials", self.settings.n_trials))
             state = evaluate(self.target, wrapped(self.target, x))
-        for _ in range(given.get("n_refine", 0)):
+        for _ in range(given.get("n_refine", self.settings.n_refine)):
             state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
@@ -334,7 +334,7 @@ class DiKL(Sampler):
         if n_trials:
 
             def leads_back(rows):
-                there = self.average(latents.draw(rows, generator).float()).to(x.dtype)
+                there = self.average(latents.draw(rows, generator).float(), target).to(x.dtype)
                 return is_near(target, (x[rows] - there) / s)
 
             log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)

@@ -25,6 +25,7 @@ class DiKLSettings:
         scale: width that the generator starts from and that counts as one, in the units of x.
         width, n_layers, n_blocks: of the :class:`~openmm_diffsampler.networks.Generator`.
         n_waves: of its MLP.
+        n_descent, descent_step: its steps down the energy, see :class:`~openmm_diffsampler.networks.Descent`; 0: none.
         length: ℓ of the :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
         score_width, score_layers, score_waves: of the companion, the score network of the generator's samples; the
             waves are the encoder's, too.
@@ -54,6 +55,7 @@ class DiKLSettings:
         n_pool: configurations, of the latest steps, that the companion is fitted to; 0: new ones in every inner step,
             as published.
         n_final_steps: steps of companion and encoder once the generator is done, for weights.
+        n_refine: Hamiltonian trajectories on the target itself that follow the pass of samples without weights.
         n_path_levels: reverse steps of path weights.
         output_noise: s of the Gaussian that ends the generator for encoder weights, in the units of x.
         encoder_width, encoder_layers: of the networks that guess the latent.
@@ -75,6 +77,8 @@ class DiKLSettings:
     n_layers: int = 3
     n_blocks: int = 1
     n_waves: int = 0
+    n_descent: int = 0
+    descent_step: float = 1e-3
     length: float = 0.5
     score_width: int = 64
     score_layers: int = 3
@@ -106,6 +110,7 @@ class DiKLSettings:
     thinning: int = 5
     n_pool: int = 4096
     n_final_steps: int = 3000
+    n_refine: int = 20
     n_path_levels: int = 100
     output_noise: float = 0.02
     encoder_width: int = 64
@@ -152,6 +157,7 @@ _MAY_BE_ZERO = (
     "ema_decay",
     "patience",
     "n_waves",
+    "n_descent",
     "score_waves",
     "n_levels",
     "coarse_share",
@@ -159,6 +165,7 @@ _MAY_BE_ZERO = (
     "n_trajectories",
     "n_warmup",
     "n_pool",
+    "n_refine",
     "n_newton",
     "n_trials",
 )
@@ -204,6 +211,7 @@ _PAPER = DiKLSettings(
     mixing="unit",
     score_clip=1e6,
     n_pool=0,
+    n_refine=0,
 )
 _PARTICLES = replace(
     _PAPER, learning_rate=5e-4, patience=500, width=144, n_layers=8, score_width=144, score_layers=4, n_score_steps=100,

@@ -24,6 +24,8 @@ class EDGSettings:
         force_clip: largest force inside the decoder, in 1/units of x.
         scale: width that the decoder starts from and that counts as one, in the units of x.
         width, n_layers, n_blocks, n_waves: of the networks of the decoder.
+        n_descent, descent_step: steps down the energy between start and trajectory, see
+            :class:`~openmm_diffsampler.networks.Descent`; 0: none.
         length: ℓ of every :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
         score_width, score_layers, score_waves: of the networks of the encoder.
         s_min, s_max: noise of the latent, which has unit width. s_min is best below the width of q(z | x), about
@@ -59,6 +61,8 @@ class EDGSettings:
     n_layers: int = 2
     n_blocks: int = 1
     n_waves: int = 0
+    n_descent: int = 0
+    descent_step: float = 1e-3
     length: float = 0.5
     score_width: int = 128
     score_layers: int = 3
@@ -99,7 +103,16 @@ class EDGSettings:
 
 
 _CHOICES = {"decoder": ("hamiltonian", "gaussian"), "form": ("denoising", "implicit")}
-_MAY_BE_ZERO = ("ema_decay", "n_waves", "score_waves", "n_warmup", "anneal_share", "n_final_steps", "n_trials")
+_MAY_BE_ZERO = (
+    "ema_decay",
+    "n_waves",
+    "n_descent",
+    "score_waves",
+    "n_warmup",
+    "anneal_share",
+    "n_final_steps",
+    "n_trials",
+)
 
 #: Stands for any molecule in internal coordinates among the names of targets.
 _MOLECULE = "molecule"

@@ -57,6 +57,8 @@ class LatentDiffusion(torch.nn.Module):
             n_layers=o.n_layers,
             n_blocks=o.n_blocks,
             n_waves=o.n_waves,
+            n_descent=o.n_descent,
+            descent_step=o.descent_step,
             **shared,
         )
         self.posterior = LatentScore(

@@ -39,7 +39,7 @@ class Target(ABC):
     periods = None
     #: Shape of the periodic square lattice that the coordinates of a field lie on, row by row; None elsewhere.
     lattice = None
-    #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; None elsewhere.
+    #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
     mirror = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):

@@ -27,7 +27,7 @@ def trained():
 
 
 def test_both_modes_with_their_weights(trained):
-    x = trained.sample(4000, None, seed=1).x
+    x = trained.sample(4000, None, seed=1, n_refine=0).x
     assert abs(float((x > 0).double().mean()) - 0.75) < 0.1
     assert float(((x.abs() - 2).abs() < 1).double().mean()) > 0.5
 
@@ -38,7 +38,7 @@ def test_plain_reverse_kl_settles_in_one_of_distant_modes():
     for objective in ("diffusive", "reverse-kl"):
         settings = SMALL | {"n_final_steps": 4, "s_max": 12.0, "s_prior": 50.0, "n_particles": 32}
         sampler = DiKL(target, objective=objective, n_trajectories=0, scale=3.0, **settings).fit(300)
-        shares[objective] = float((sampler.sample(2000, None, seed=1).x > 0).double().mean())
+        shares[objective] = float((sampler.sample(2000, None, seed=1, n_refine=0).x > 0).double().mean())
     assert 0.3 < shares["diffusive"] < 0.7
     assert not 0.1 < shares["reverse-kl"] < 0.9
 
@@ -93,7 +93,7 @@ def test_encoder_weights_of_a_folded_generator_find_both_latents():
     x = z.abs() + 0.05 * noise
     losses = list(encoder.fit((z, x), 300, 256, generator))
     assert losses[-1] < losses[0]
-    log_ratio = encoder.latents(lambda z: z.abs(), x).log_density(z) - log_normal(target, z, 1.0)
+    log_ratio = encoder.latents(lambda z, _: z.abs(), x).log_density(z) - log_normal(target, z, 1.0)
     log_weights = (
         log_ratio - log_normal(target, noise, 0.05) + torch.where(x[:, 0] > 0.2, -0.5 * x[:, 0] ** 2, -torch.inf)
     )
@@ -153,23 +153,24 @@ def test_every_preset_trains_and_samples(make, preset):
     assert raw.reduced_potential.isfinite().all() and weighted.x.shape == (4, *target.event_shape)
 
 
-def test_particles_turn_with_their_latent():
+@pytest.mark.parametrize("n_descent", [0, 3])
+def test_particles_turn_with_their_latent(n_descent):
     target, generator = LennardJones(5), torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    g = Generator(target, scale=0.7, width=8, n_layers=2, n_blocks=2)
+    g = Generator(target, scale=0.7, width=8, n_layers=2, n_blocks=2, n_descent=n_descent, descent_step=1e-3)
     for parameter in g.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     z = target.normal(6, generator).float()
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
     order = torch.randperm(5, generator=generator)
-    torch.testing.assert_close(g(z @ turn)[:, order], (g(z) @ turn)[:, order], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(g(z[:, order]), g(z)[:, order], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(g(z @ turn, target)[:, order], (g(z, target) @ turn)[:, order], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(g(z[:, order], target), g(z, target)[:, order], rtol=1e-3, atol=1e-4)
 
 
 def test_the_weights_that_come_with_forty_modes():
     """Every mode has its fortieth of one-pass samples to a factor of two; no weights are claimed."""
     sampler = DiKL.pretrained("gmm40")
-    wt = sampler.sample(20_000, None, seed=1)
+    wt = sampler.sample(20_000, None, seed=1, n_refine=0)
     share = torch.bincount(sampler.target.mode(wt.x), minlength=40) / 20_000
     assert float(share.min()) > 0.5 / 40 and float(share.max()) < 2 / 40
     assert "without weights" in wt.describe()
@@ -180,6 +181,11 @@ def test_refinement_brings_samples_nearer():
     sampler = DiKL(target, **FEW).fit(3)
     means = [float(sampler.sample(500, None, seed=1, n_refine=n).reduced_potential.mean()) for n in (0, 5, 50)]
     assert means[0] > means[1] > means[2]
+    counted = target.n_evaluations
+    sampler.sample(10, None)
+    assert target.n_evaluations - counted == 10 * (
+        1 + 20 * 5
+    )  # twenty trajectories of five steps, unless told otherwise
 
 
 def test_a_molecule_in_internal_coordinates():
@@ -268,13 +274,13 @@ def test_two_processes_stop_together_and_sample_alike(tmp_path):
 
 def test_the_weights_that_come_with_four_particles():
     """One pass and a few trajectories reach the mean energy of the reference, −22.45, to .3."""
-    wt = DiKL.pretrained("dw4").sample(4000, None, seed=1, n_refine=20)
+    wt = DiKL.pretrained("dw4").sample(4000, None, seed=1)
     assert abs(float(wt.reduced_potential.mean()) + 22.45) < 0.3
 
 
 def test_the_weights_that_come_with_many_wells():
     """Shares of the deeper wells, .8453 each, to .03 on average and .1 in each; mean energy −137.2 to 3."""
-    wt = DiKL.pretrained("mw32").sample(4000, None, seed=1, n_refine=20)
+    wt = DiKL.pretrained("mw32").sample(4000, None, seed=1)
     shares = (wt.x[:, ::2] > 0).double().mean(0)
     assert abs(float(shares.mean()) - 0.8453) < 0.03 and float((shares - 0.8453).abs().max()) < 0.1
     assert abs(float(wt.reduced_potential.mean()) + 137.2) < 3

@@ -1,0 +1,50 @@
+"""Steps down the energy inside a network."""
+
+import pytest
+import torch
+
+from openmm_diffsampler import GaussianMixture, LennardJones
+from openmm_diffsampler.networks import Descent, Generator
+from openmm_diffsampler.networks.descent import bounded_force
+
+
+def test_momentum_follows_its_equation():
+    """In a Gaussian of width w, forces far below the bound, each step is v ← γv − hx/w², x ← x + v."""
+    target, descent = GaussianMixture([[0.0, 0.0]], scales=0.5), Descent(3, 1e-3)
+    with torch.no_grad():
+        descent.log_steps.copy_(torch.tensor([1e-3, 2e-3, 4e-3]).log())
+        descent.memory.copy_(torch.tensor([0.0, 1.0, -1.0]))
+    descent.most = 1e8
+    x = torch.tensor([[0.3, -0.2]])
+    expected, v = x.clone(), torch.zeros_like(x)
+    for h, memory in zip((1e-3, 2e-3, 4e-3), (0.0, 1.0, -1.0), strict=True):
+        v = torch.tensor(memory).sigmoid() * v - h * expected / 0.25
+        expected = expected + v
+    torch.testing.assert_close(descent(x, target), expected)
+
+
+def test_descent_narrows_what_is_stiff():
+    target = GaussianMixture([[0.0, 0.0]], scales=0.1)
+    x = target.normal(500, torch.Generator().manual_seed(0)).float()
+    assert float(Descent(30, 2e-3)(x, target).std()) < 0.1 * float(x.std())
+
+
+def test_forces_are_bounded_particle_by_particle():
+    target = LennardJones(3)
+    x = torch.tensor([[[0.0, 0.0, 0.0], [0.8, 0.0, 0.0], [0.0, 5.0, 0.0]]])
+    force, bounded = target.score(x), bounded_force(target, x, 10.0)
+    size, found = force.norm(dim=-1), bounded.norm(dim=-1)
+    assert float(size[0, 0]) > 100 and bool((found < 10).all())
+    torch.testing.assert_close(found, size / (1 + size / 10))
+
+
+@pytest.mark.parametrize("n_descent", [0, 4])
+def test_gradients_reach_the_generator_through_its_descent(n_descent):
+    """Against finite differences, in double precision."""
+    target = GaussianMixture([[-1.0, 0.0], [1.0, 0.5]], scales=0.5)
+    torch.manual_seed(0)
+    g = Generator(target, scale=1.0, width=4, n_layers=1, n_descent=n_descent, descent_step=0.02).double()
+    for parameter in g.parameters():
+        torch.nn.init.normal_(parameter, std=0.3) if parameter.ndim > 1 else None
+    z = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda z: g(z, target), (z,), atol=1e-4, eps=1e-5)
