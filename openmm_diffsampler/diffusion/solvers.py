@@ -13,7 +13,7 @@ import torch
 
 from .kernels import draw_prior, log_normal, log_prior, require_circles, wrapped
 
-__all__ = ["SolverSamples", "flow_log_density", "flow_samples", "path_log_weights", "path_samples"]
+__all__ = ["SolverSamples", "flow_log_density", "flow_points", "flow_samples", "path_log_weights", "path_samples"]
 
 
 class SolverSamples(NamedTuple):
@@ -156,7 +156,7 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
             differentiable.
         n_steps: steps, two evaluations of the score with divergence each.
         n_probes: random vectors of Hutchinson's estimator of the divergence; None takes it exactly, one derivative a
-            coordinate; 0 leaves it out, and the weights are NaN.
+            coordinate.
 
     Returns:
         :class:`SolverSamples`.
@@ -171,7 +171,23 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     x, change = _flow(target, score, schedule, x, times, generator, n_probes)
     x = wrapped(target, x)
     u = target.reduced_potential(x).double()
-    return SolverSamples(x, torch.full_like(u, math.nan) if n_probes == 0 else -u - log_q.double() + change, u)
+    return SolverSamples(x, -u - log_q.double() + change, u)
+
+
+@torch.no_grad()
+def flow_points(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None):
+    """x (n, *event_shape) alone of :func:`flow_samples`, which costs no derivatives."""
+    require_circles(target, schedule)
+    x, _ = draw_prior(target, n, prior_scale or _scale_at_one(schedule, width), generator)
+
+    def velocity(x, t):
+        s = target.project(score(target.project(x), t.expand(n)))
+        return schedule.drift(t) * x - 0.5 * schedule.diffusion_squared(t) * s
+
+    for t, following in pairwise(torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)):
+        h, start = following - t, velocity(x, t)
+        x = x + h / 2 * (start + velocity(x + h * start, following))
+    return wrapped(target, x)
 
 
 def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None, width=math.inf):
@@ -224,9 +240,9 @@ def _on_sphere(target, probe):
 
 
 def _score_and_divergence(target, score, x, t, probes):
-    """Score in the subspace of the target, and its divergence there, (n,); zero with an empty list of probes."""
+    """Score in the subspace of the target, and its divergence there, (n,)."""
     n = len(x)
-    with torch.set_grad_enabled(probes != []):
+    with torch.enable_grad():
         x = x.detach().requires_grad_()
         s = target.project(score(target.project(x), t.expand(n)))
         if probes is None:
@@ -234,7 +250,7 @@ def _score_and_divergence(target, score, x, t, probes):
             probes = [direction.reshape(1, *target.event_shape).expand(n, *target.event_shape) for direction in basis]
             weight = 1.0
         else:
-            weight = 1 / max(1, len(probes))
+            weight = 1 / len(probes)
         divergence = x.new_zeros(n)
         for probe in probes:
             (product,) = torch.autograd.grad(s, x, probe, retain_graph=True)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from openmm_diffsampler.diffusion import place_levels, reverse_spreads
-from openmm_diffsampler.diffusion.solvers import flow_log_density, flow_samples, path_log_weights, path_samples
+from openmm_diffsampler.diffusion.solvers import flow_log_density, flow_points, path_log_weights, path_samples
 
 __all__ = ["FlowEncoder", "PathEncoder"]
 
@@ -77,5 +77,5 @@ class FlowEncoder(_Encoder):
 
     def draw(self, x, generator):
         """One latent of each x, (n, *event_shape)."""
-        options = {"prior_scale": self.prior_scale, "n_probes": 0}
-        return flow_samples(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options).x
+        options = {"prior_scale": self.prior_scale}
+        return flow_points(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options)
