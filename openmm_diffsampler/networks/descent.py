@@ -8,6 +8,9 @@ __all__ = ["Descent", "bounded_force"]
 
 #: The largest force of :class:`Descent`, in 1/√h: thermal ones are about 1/√h where steps of h are as long as can be.
 _LARGEST = 2.0
+#: What one unit of a parameter changes in ln h or the logit of γ: numbers that all samples share may move faster than
+#: single weights of a network.
+_GAIN = 20.0
 
 
 class Descent(torch.nn.Module):
@@ -37,14 +40,18 @@ class Descent(torch.nn.Module):
 
     def __init__(self, n_steps, step):
         super().__init__()
-        self.most = _LARGEST / math.sqrt(step)
-        self.log_steps = torch.nn.Parameter(torch.full((n_steps,), math.log(step)))
-        self.memory = torch.nn.Parameter(torch.zeros(n_steps))  # logit of γ, one half
+        self.step, self.most = float(step), _LARGEST / math.sqrt(step)
+        self.length = torch.nn.Parameter(torch.zeros(n_steps))
+        self.memory = torch.nn.Parameter(torch.zeros(n_steps))
+
+    def steps(self):
+        """h and γ, (n_steps,) each; γ is one half at first."""
+        return self.step * (_GAIN * self.length).exp(), (_GAIN * self.memory).sigmoid()
 
     def forward(self, x, target):
         """x (n, *event_shape), the target that forces are asked of → like x."""
         v = torch.zeros_like(x)
-        for h, memory in zip(self.log_steps.exp(), self.memory.sigmoid(), strict=True):
+        for h, memory in zip(*self.steps(), strict=True):
             v = memory * v + h * bounded_force(target, x, self.most)
             x = x + v
         return x
