@@ -52,6 +52,19 @@ def test_weights_are_consistent(trained, weights):
     assert abs(share - 0.75) < 4 * error
 
 
+def test_weights_of_a_generator_with_forces_inside(tmp_path):
+    """The Jacobian that the encoder needs leads through the forces, and evaluations there are counted."""
+    target = GaussianMixture([[0.5, -0.2]], scales=[0.4], name="one mode")
+    settings = SMALL | {"n_trajectories": 0, "n_final_steps": 300, "s_max": 3.0, "s_prior": 10.0, "output_noise": 0.1}
+    sampler = DiKL(target, **settings, n_descent=5, descent_step=0.02).fit(200)
+    wt = sampler.sample(2000, "encoder", seed=1)
+    assert wt.effective_sample_size > 0.2 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+    sampler.save(tmp_path)
+    again, counted = DiKL.load(tmp_path, target), target.n_evaluations
+    assert torch.equal(again.sample(20, None, seed=3, n_refine=0).x, sampler.sample(20, None, seed=3, n_refine=0).x)
+    assert target.n_evaluations - counted == 2 * 20 * (5 + 1)
+
+
 def test_encoder_weights_of_a_linear_generator_are_exact():
     """x = a z + s ξ is a Gaussian of variance a² + s²: Newton finds the posterior of z from any guess."""
     target = GaussianMixture(torch.zeros(1, 3), scales=1.3)
