@@ -39,7 +39,7 @@ def show(label, d, changes, options):
         after_step = sampler._after_step
         sampler._after_step = lambda run, kept=after_step, spent=spent: spent.append(run.n_evaluations) or kept(run)
         sampler.fit(options.steps)
-        x = sampler.sample(4000, None, seed=seed).x
+        x = sampler.sample(4000, None, seed=seed, n_refine=0).x
         right = x[:, 0] > 0
         shares.append(right.double().mean())
         widths.append((x[right] - target.means[1]).square().mean().sqrt())

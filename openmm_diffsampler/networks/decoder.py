@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .descent import bounded_force
+from .descent import Descent, bounded_force
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
 from .generator import Generator
@@ -18,7 +18,8 @@ _N_CORRECTIONS = 4
 class Decoder(torch.nn.Module):
     r"""q(x | z) = N(x; μ(z), δ²), where μ ends trajectories of generalised Hamiltonian dynamics.
 
-    A generator network starts them, :math:`y = g(z)`, and another one gives the velocity v. Each of the L steps is
+    A generator network starts them, :math:`y = g(z)`, which steps of :class:`Descent` may follow; another network
+    gives the velocity v. Each of the L steps is
 
     .. math:: v &\leftarrow v + \tfrac{h_l}{2}\big(f(y) \odot e^{\epsilon_0 Q_v/2} + T_v\big), \\
               y &\leftarrow y + h_l \big(v \odot e^{\epsilon_0 Q_y} + T_y\big), \\
@@ -43,7 +44,7 @@ class Decoder(torch.nn.Module):
         epsilon: ε_0, in squared units of x: δ starts at √(2ε_0), the step size at √(2ε_0), too.
         force_clip: F_max in 1/units of x.
         scale, width, n_layers, n_blocks, n_waves, length: of the :class:`Generator` and all other networks.
-        n_descent, descent_step: of the :class:`Generator`.
+        n_descent, descent_step: of the :class:`Descent`; 0 steps: none.
 
     References:
         Wang, Guo, Wu & Liu, Energy based diffusion generator for efficient sampling of Boltzmann distributions,
@@ -77,8 +78,8 @@ class Decoder(torch.nn.Module):
         super().__init__()
         self.epsilon, self.force_clip = float(epsilon), float(force_clip)
         size = {"width": width, "n_layers": n_layers, "n_waves": n_waves, "length": length}
-        descent = {"n_descent": n_descent, "descent_step": descent_step}
-        self.start = Generator(target, scale=scale, n_blocks=n_blocks, **size, **descent)
+        self.start = Generator(target, scale=scale, n_blocks=n_blocks, **size)
+        self.descent = Descent(n_descent, descent_step) if n_descent else None
         self.log_noise = torch.nn.Parameter(torch.zeros(()))
         self.corrections = torch.nn.ModuleList()
         if n_leapfrog:
@@ -94,7 +95,9 @@ class Decoder(torch.nn.Module):
 
     def forward(self, z, target):
         """z (n, *event_shape), the target that forces are asked of → μ, like z."""
-        y = self.start(z, target)
+        y = self.start(z)
+        if self.descent is not None:
+            y = self.descent(y, target)
         if not len(self.corrections):
             return y
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))

@@ -8,9 +8,6 @@ __all__ = ["Descent", "bounded_force"]
 
 #: The largest force of :class:`Descent`, in 1/√h: thermal ones are about 1/√h where steps of h are as long as can be.
 _LARGEST = 2.0
-#: What one unit of a parameter changes in ln h or the logit of γ: numbers that all samples share may move faster than
-#: single weights of a network.
-_GAIN = 20.0
 
 
 class Descent(torch.nn.Module):
@@ -20,7 +17,8 @@ class Descent(torch.nn.Module):
 
     with :math:`F = -\nabla u` shortened by :func:`bounded_force` to 2/√h_0. What is stiff is narrow in a Boltzmann
     density and hard to learn for a network; a few dozen steps narrow it, for as many evaluations of the score and
-    hardly any other cost.
+    hardly any other cost. They narrow it too far if nothing stops them: what follows must know its density, or bound
+    it, as the noise of a decoder and its encoder do.
 
     Arguments:
         n_steps: how many.
@@ -41,12 +39,12 @@ class Descent(torch.nn.Module):
     def __init__(self, n_steps, step):
         super().__init__()
         self.step, self.most = float(step), _LARGEST / math.sqrt(step)
-        self.length = torch.nn.Parameter(torch.zeros(n_steps))
+        self.log_lengths = torch.nn.Parameter(torch.zeros(n_steps))
         self.memory = torch.nn.Parameter(torch.zeros(n_steps))
 
     def steps(self):
         """h and γ, (n_steps,) each; γ is one half at first."""
-        return self.step * (_GAIN * self.length).exp(), (_GAIN * self.memory).sigmoid()
+        return self.step * self.log_lengths.exp(), self.memory.sigmoid()
 
     def forward(self, x, target):
         """x (n, *event_shape), the target that forces are asked of → like x."""

@@ -2,7 +2,6 @@
 
 import torch
 
-from .descent import Descent
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
 
@@ -10,11 +9,11 @@ __all__ = ["Generator"]
 
 
 class Generator(torch.nn.Module):
-    r"""x = g(z), in blocks that each move every coordinate: x ← x + b F(x/a), from x = a z; then steps down the energy.
+    r"""x = g(z), in blocks that each move every coordinate: x ← x + b F(x/a), from x = a z.
 
     Blocks are what :func:`network_for` gives: particles that are alike move by :class:`EquivariantNetwork`, so that g
-    turns and permutes with z. A new generator gives x = a z, before its steps of :class:`Descent`. Angles start at z
-    itself, which is then spread evenly over the circle.
+    turns and permutes with z. A new generator gives x = a z. Angles start at z itself, which is then spread evenly over
+    the circle.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods.
@@ -23,30 +22,16 @@ class Generator(torch.nn.Module):
         n_blocks: blocks.
         n_waves: of the MLP, or the LatticeNetwork.
         length: of the EquivariantNetwork.
-        n_descent, descent_step: of the :class:`Descent`; 0 steps: none.
 
     Example:
         >>> from openmm_diffsampler import DoubleWell
-        >>> target = DoubleWell()
-        >>> g = Generator(target, scale=2.0, width=16, n_layers=2, n_blocks=2)
+        >>> g = Generator(DoubleWell(), scale=2.0, width=16, n_layers=2, n_blocks=2)
         >>> z = torch.randn(3, 4, 2)
-        >>> torch.equal(g(z, target), 2 * z)
+        >>> torch.equal(g(z), 2 * z)
         True
     """
 
-    def __init__(
-        self,
-        target,
-        *,
-        scale,
-        width,
-        n_layers,
-        n_blocks=1,
-        n_waves=0,
-        length=0.5,
-        n_descent=0,
-        descent_step=1e-3,
-    ):
+    def __init__(self, target, *, scale, width, n_layers, n_blocks=1, n_waves=0, length=0.5):
         super().__init__()
         factor = torch.full(target.event_shape, float(scale))
         if target.periods is not None:
@@ -54,10 +39,9 @@ class Generator(torch.nn.Module):
         self.register_buffer("factor", factor, persistent=False)
         size = {"width": width, "n_layers": n_layers, "n_waves": n_waves, "length": length}
         self.blocks = torch.nn.ModuleList(network_for(target, **size) for _ in range(n_blocks))
-        self.descent = Descent(n_descent, descent_step) if n_descent else None
 
-    def forward(self, z, target):
-        """z (n, *event_shape), the target that forces are asked of → x, like z."""
+    def forward(self, z):
+        """z (n, *event_shape) → x, like z."""
         factor = self.factor.to(z.dtype)
         x = factor * z
         nothing = torch.zeros(len(z), dtype=torch.float32, device=z.device)
@@ -65,4 +49,4 @@ class Generator(torch.nn.Module):
             # Distances between particles are physical; elsewhere numbers of order one suit a network.
             inner = x if isinstance(block, EquivariantNetwork) else x / factor
             x = x + factor * block(inner, nothing).to(z.dtype)
-        return x if self.descent is None else self.descent(x, target)
+        return x

@@ -115,7 +115,7 @@ class DiKL(Sampler):
 
     def _build(self):
         options = self.settings
-        names = ("scale", "width", "n_layers", "n_blocks", "n_waves", "length", "n_descent", "descent_step")
+        names = ("scale", "width", "n_layers", "n_blocks", "n_waves", "length")
         return Generator(self.target, **{name: getattr(options, name) for name in names})
 
     # Training.
@@ -146,7 +146,7 @@ class DiKL(Sampler):
     def _latents_and_samples(self, n, generator, model):
         z = draw_prior(self.target, n, 1.0, generator)[0]
         with torch.no_grad():
-            return z, model(z.float(), self.target).to(self.target.dtype)
+            return z, model(z.float()).to(self.target.dtype)
 
     @property
     def _pool_size(self):
@@ -181,7 +181,7 @@ class DiKL(Sampler):
         }
         n = run.share(options.batch_size)
         z, noise, t, new = self._noise(n, generator, done)
-        x = run.model(z.float(), target)
+        x = run.model(z.float())
         clean = x.detach().to(target.dtype)
         latest = clean if self.kept is None else self._latents_and_samples(n, generator, run.model)[1]
         self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
@@ -334,7 +334,7 @@ class DiKL(Sampler):
         if n_trials:
 
             def leads_back(rows):
-                there = self.average(latents.draw(rows, generator).float(), target).to(x.dtype)
+                there = self.average(latents.draw(rows, generator).float()).to(x.dtype)
                 return is_near(target, (x[rows] - there) / s)
 
             log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)

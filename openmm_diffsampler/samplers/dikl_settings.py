@@ -25,7 +25,6 @@ class DiKLSettings:
         scale: width that the generator starts from and that counts as one, in the units of x.
         width, n_layers, n_blocks: of the :class:`~openmm_diffsampler.networks.Generator`.
         n_waves: of its MLP.
-        n_descent, descent_step: its steps down the energy, see :class:`~openmm_diffsampler.networks.Descent`; 0: none.
         length: ℓ of the :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
         score_width, score_layers, score_waves: of the companion, the score network of the generator's samples; the
             waves are the encoder's, too.
@@ -77,8 +76,6 @@ class DiKLSettings:
     n_layers: int = 3
     n_blocks: int = 1
     n_waves: int = 0
-    n_descent: int = 0
-    descent_step: float = 1e-3
     length: float = 0.5
     score_width: int = 64
     score_layers: int = 3
@@ -157,7 +154,6 @@ _MAY_BE_ZERO = (
     "ema_decay",
     "patience",
     "n_waves",
-    "n_descent",
     "score_waves",
     "n_levels",
     "coarse_share",

@@ -117,7 +117,7 @@ class LatentEncoder(torch.nn.Module):
 
     @torch.no_grad()
     def latents(self, g, x):
-        """:class:`LatentMixture` of x (n, *event_shape); `g` is the generator, (z, target) → x."""
+        """:class:`LatentMixture` of x (n, *event_shape); `g` is the generator, z → x."""
         basis = self._basis(x)
         found = [self._mode(g, guess, basis, x) for guess in self.guesses(x)]
         modes, precisions, cost = (torch.stack(values) for values in zip(*found, strict=True))
@@ -161,16 +161,16 @@ class LatentEncoder(torch.nn.Module):
         return (a @ basis.T).reshape(-1, *self.target.event_shape).float()
 
     def _cost(self, g, a, basis, x, s):
-        there = g(self._latent(a, basis), self.target).double()
+        there = g(self._latent(a, basis)).double()
         return 0.5 * (a.square().sum(1) + (x - there).flatten(1).square().sum(1) / s**2)
 
-    @torch.enable_grad()
     def _precision(self, g, a, basis, x, s):
-        """A (n, d, d), g(z) (n, *event_shape) and J (n, d, d), row by row."""
-        z = self._latent(a, basis).requires_grad_()
-        there = g(z, self.target)
-        along = there.flatten(1) @ basis.to(there)
-        rows = [torch.autograd.grad(values.sum(), z, retain_graph=True)[0] for values in along.T]
-        jacobian = torch.stack([row.flatten(1).double() @ basis for row in rows], 1)
+        """A (n, d, d), g(z) (n, *event_shape) and J (n, d, d), column by column in forward mode."""
+        columns, there, z = [], None, self._latent(a, basis)
+        for direction in basis.T:
+            tangent = direction.reshape(1, *self.target.event_shape).expand_as(z)
+            there, column = torch.func.jvp(g, (z,), (tangent.float(),))
+            columns.append(column.double().flatten(1) @ basis)
+        jacobian = torch.stack(columns, 2)
         one = torch.eye(jacobian.shape[2], dtype=torch.float64, device=x.device)
-        return one + jacobian.transpose(1, 2) @ jacobian / s**2, there.detach().double(), jacobian
+        return one + jacobian.transpose(1, 2) @ jacobian / s**2, there.double(), jacobian

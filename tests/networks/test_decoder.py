@@ -21,7 +21,7 @@ def test_noise_of_the_prior_at_the_far_end():
 def test_particles_turn_with_their_latent():
     target, generator = LennardJones(5), torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    decoder = Decoder(target, n_leapfrog=2, epsilon=0.002, scale=0.7, width=8, n_layers=2)
+    decoder = Decoder(target, n_leapfrog=2, epsilon=0.002, scale=0.7, width=8, n_layers=2, n_descent=3)
     score = LatentScore(
         target, NoiseSchedule(0.01, 20.0), scale=0.7, posterior_width=0.1, width=8, n_layers=2, length=0.5
     )
