@@ -133,8 +133,8 @@ class PosteriorSampler:
             :class:`PosteriorEstimate`.
         """
         x_t, s = x_t.to(self.target.dtype), s.to(self.target.dtype)
-        bins, chosen, means, metrics = self._position(s, _N_BINS), x_0, [], {}
-        valid = torch.ones_like(s, dtype=torch.bool)
+        bins, chosen, metrics = self._position(s, _N_BINS), x_0, {}
+        found = []  # pairs of both identities and which rows (n,) they are of a configuration that can be
         if self.start != "given" or self.n_particles > 1:
             if self.start == "annealed":
                 *identities, size, chosen = self._annealed(x_t, s, bins, generator)
@@ -143,24 +143,23 @@ class PosteriorSampler:
                 draws = posterior_draws(self.target, x_t, torch.ones_like(s), s, self.n_particles, generator, x_0=given)
                 *identities, size, chosen = draws
             metrics |= self._by_band("particle ESS", size / self.n_particles, s)
-            valid = size > 0
             if self.start == "given":
                 left = (chosen != x_0).flatten(1).any(1)
                 metrics |= self._by_band("left", left.double(), s)
             if not self.n_coordinate_steps and (self.start == "given" or not self.n_trajectories):
-                means.append(torch.stack(identities))
+                found.append((torch.stack(identities), size > 0))
         if self.n_coordinate_steps or self.n_trajectories:
             state = evaluate(self.target, chosen.to(x_t))
             if self.n_coordinate_steps:
-                found, state, accepted = self._coordinates(state, x_t, s, generator)
-                means.append(found)
+                pair, state, accepted = self._coordinates(state, x_t, s, generator)
+                found.append(pair)
                 metrics |= self._by_band("coordinate acceptance", accepted, s)
             if self.n_trajectories:
-                found, state, accepted = self._trajectories(state, x_t, s, bins, generator)
-                means = [torch.where(self.target.per_row(valid), mean, found[0]) for mean in means] + found
+                pairs, state, accepted = self._trajectories(state, x_t, s, bins, generator)
+                found += pairs
                 metrics |= self._by_band("acceptance", accepted, s)
-            chosen, valid = state.x, state.u.isfinite()
-        by_target, by_noise = torch.stack(means).mean(0)
+            chosen = state.x
+        (by_target, by_noise), valid = self._mean(found)
         difference = by_target - by_noise
         c = self.target.per_row(self._mix(s, bins).to(x_t))
         if self.mixing == "optimal":
@@ -178,22 +177,29 @@ class PosteriorSampler:
         return self.log_steps[bins].exp().to(like)
 
     def _identities(self, state, x_t, s):
-        return torch.stack([state.score, (state.x - x_t) / self.target.per_row(s) ** 2])
+        """Both, and the rows (n,) where something can be; one that starts elsewhere may get there."""
+        return torch.stack([state.score, (state.x - x_t) / self.target.per_row(s) ** 2]), state.u.isfinite()
+
+    def _mean(self, found):
+        """The mean of pairs of identities and rows, over those that each row is in; and the rows that are in any."""
+        total, count = 0.0, 0
+        for identities, valid in found:
+            total = total + torch.where(self.target.per_row(valid), identities, 0.0)
+            count = count + valid
+        return total / self.target.per_row(count.clamp(min=1)), count > 0
 
     def _coordinates(self, state, x_t, s, generator):
-        """Mean of both identities over the later half of the steps, where the last one ends, acceptance by row."""
-        n, total, count, rate = self.n_coordinate_steps, 0.0, 0, 0.0
+        """Mean of the later half of the steps, with its rows; where the last one ends; acceptance by row."""
+        n, found, rate = self.n_coordinate_steps, [], 0.0
         for k in range(n):
             state, probability = coordinate_step(self.target, state, x_t, s, generator)
             rate = rate + probability / n
             if k >= n // 2:
-                valid = state.u.isfinite()  # a row that starts where nothing can be may still get away
-                total = total + torch.where(self.target.per_row(valid), self._identities(state, x_t, s), 0.0)
-                count = count + valid
-        return total / self.target.per_row(count.clamp(min=1)), state, rate
+                found.append(self._identities(state, x_t, s))
+        return self._mean(found), state, rate
 
     def _trajectories(self, state, x_t, s, bins, generator):
-        """Both identities of each trajectory of the later half, where the last one ends, acceptance by row."""
+        """Each trajectory of the later half, with its rows; where the last one ends; acceptance by row."""
         tether, found, rate = Tether(x_t, self.target.per_row(s)), [], 0.0
         steps = self._steps(bins, x_t)  # the same for all, or what is invariant would not be
         for k in range(self.n_trajectories):

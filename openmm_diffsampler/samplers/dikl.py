@@ -18,7 +18,7 @@ from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
 from .divergence_weights import DivergenceWeights
 from .latent_encoder import LatentEncoder
-from .learnt_coordinates import in_whitened_coordinates
+from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
@@ -279,7 +279,7 @@ class DiKL(Sampler):
             "gaps": [self.gap, self.least_gap, self.least_step],
             "posterior": self.posterior.state_dict(),
             **self.companion.run_state(),
-            "coordinates": self.target.state_dict() if isinstance(self.target, WhitenedTarget) else {},
+            **coordinates_state(self.target),
         }
 
     def _load_training_state(self, state):
@@ -291,8 +291,7 @@ class DiKL(Sampler):
         self.gap, self.least_gap, self.least_step = state["gaps"]
         self.posterior.load_state_dict(state["posterior"])
         self.companion.load_run_state(state)
-        if state.get("coordinates"):
-            self.target.load_state_dict(state["coordinates"])
+        load_coordinates(self.target, state)
 
     # Sampling.
 
@@ -300,15 +299,14 @@ class DiKL(Sampler):
         state = self.companion.sampling_state() | {"step size": self.step_size}
         if self.encoder is not None:
             state["encoder"] = dict(self.encoder.state_dict())
-        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
+        return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
         self.companion.load_sampling_state(state)
         self.step_size = state["step size"]
         if "encoder" in state:
             self.encoder.load_state_dict(state["encoder"])
-        if "coordinates" in state:
-            self.target.load_state_dict(state["coordinates"])
+        load_coordinates(self.target, state)
 
     def _draw(self, n, weights, generator, given):
         given = require_options(given, _OPTIONS[weights], weights)

@@ -14,7 +14,7 @@ from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
 from .latent_weights import FlowEncoder, PathEncoder
-from .learnt_coordinates import in_whitened_coordinates
+from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import LevelDensity
 from .mirror import kept_half, mirrored
 from .progress import sampling_progress
@@ -253,24 +253,21 @@ class EDG(Sampler):
         return f"Of samples, {len(finite) / len(u):.1%} have a finite energy, with a mean of {mean:.3g} kT."
 
     def _training_state(self):
-        whitened = isinstance(self.target, WhitenedTarget)
-        return {"levels": self.levels.state_dict(), "coordinates": self.target.state_dict() if whitened else {}}
+        return {"levels": self.levels.state_dict()} | coordinates_state(self.target)
 
     def _load_training_state(self, state):
         self.levels.load_state_dict(state["levels"])
-        if state.get("coordinates"):
-            self.target.load_state_dict(state["coordinates"])
+        load_coordinates(self.target, state)
 
     # Sampling.
 
     def _sampling_state(self):
         state = {"tables": self.tables._asdict(), "half": self.half}
-        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
+        return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
         self.tables, self.half = LevelTables(**state["tables"]), state.get("half", 0)
-        if "coordinates" in state:
-            self.target.load_state_dict(state["coordinates"])
+        load_coordinates(self.target, state)
 
     def _draw(self, n, weights, generator, given):
         given = require_options(given, _OPTIONS[weights], weights)

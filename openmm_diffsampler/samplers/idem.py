@@ -22,7 +22,7 @@ from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore,
 from .base import Sampler, require_options
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
-from .learnt_coordinates import in_whitened_coordinates
+from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import LevelDensity
 from .replay import ReplayBuffer
 from .score_targets import ScoreTargets
@@ -266,12 +266,11 @@ class IDEM(Sampler):
     def _sampling_state(self):
         state = {"width": self.width, "tables": self.tables._asdict()}
         state |= {} if self.held_out is None else {"held out": self.held_out}
-        return state | ({"coordinates": self.target.state_dict()} if isinstance(self.target, WhitenedTarget) else {})
+        return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
         self.width, self.tables = state["width"], LevelTables(**state["tables"])
-        if "coordinates" in state:
-            self.target.load_state_dict(state["coordinates"])
+        load_coordinates(self.target, state)
         self.held_out = state.get("held out")
 
     def _score(self, model):

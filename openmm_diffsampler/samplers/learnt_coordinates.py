@@ -3,7 +3,7 @@
 from openmm_diffsampler.coordinates import InternalTarget, StandardColumns
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 
-__all__ = ["in_coordinates", "in_whitened_coordinates", "standard_columns"]
+__all__ = ["coordinates_state", "in_coordinates", "in_whitened_coordinates", "load_coordinates", "standard_columns"]
 
 
 def in_coordinates(target):
@@ -35,6 +35,17 @@ def in_whitened_coordinates(target):
     """As :func:`in_coordinates`, the internal coordinates of a molecule ready to be whitened."""
     target = in_coordinates(target)
     return WhitenedTarget(target) if isinstance(target, InternalTarget) else target
+
+
+def coordinates_state(target):
+    """What is learnt of whitened coordinates, under the name "coordinates"; nothing of any other target."""
+    return {"coordinates": target.state_dict()} if isinstance(target, WhitenedTarget) else {}
+
+
+def load_coordinates(target, state):
+    """Put back what :func:`coordinates_state` gave, from the state that it is a part of."""
+    if state.get("coordinates"):
+        target.load_state_dict(state["coordinates"])
 
 
 def standard_columns(target, x):

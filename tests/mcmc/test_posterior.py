@@ -5,6 +5,7 @@ import torch
 
 from openmm_diffsampler import DoubleWell, GaussianMixture
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
+from openmm_diffsampler.targets.base import Target
 
 S_MIN, S_MAX = 0.05, 5.0
 TARGET = GaussianMixture([[-2.0, 0.0], [2.0, 1.0]], scales=[0.4, 0.6], weights=[1, 3], name="two modes")
@@ -133,3 +134,26 @@ def test_draws_that_are_given_hardly_leave_their_mode_in_many_dimensions():
 def test_refusals(options, match):
     with pytest.raises(ValueError, match=match):
         PosteriorSampler(TARGET, S_MIN, S_MAX, **options)
+
+
+class HalfLine(Target):
+    """u = 3x for x > 0, with nothing below: the score is −3 wherever something is."""
+
+    def __init__(self):
+        super().__init__((1,), name="half line")
+
+    def _evaluate(self, x):
+        return torch.where(x > 0, 3 * x, torch.inf)[:, 0], torch.where(x > 0, -3.0, 0.0).to(x)
+
+
+def test_rows_that_get_away_from_infinite_energy_count_from_then_on():
+    target, generator, n = HalfLine(), torch.Generator().manual_seed(0), 500
+    sampler = PosteriorSampler(
+        target, 0.1, 1.0, start="given", n_trajectories=4, n_leapfrog=1, step_size=0.05, mixing="unit", unit=1e9
+    )
+    x_0 = torch.full((n, 1), -0.05, dtype=torch.float64)
+    s = torch.full((n,), 0.5, dtype=torch.float64)
+    found = sampler(x_0 + s[:, None] * target.normal(n, generator), s, generator, x_0=x_0).score
+    told = found.isfinite()
+    assert 0.2 < float(told.double().mean()) < 1  # some never get away, and say nothing
+    torch.testing.assert_close(found[told], torch.full_like(found[told], -3.0))
