@@ -6,7 +6,8 @@
 Trains, or loads what `--sampler` names. Densities that can be sampled exactly: maximum mean discrepancies from exact
 samples, by the sum of five Gaussian kernels of openmm_diffsampler.analysis, biased and unbiased, with the biased one
 between two exact sets as floor and a permutation test. For the test of weighted samples they are resampled
-systematically to so few that none is taken twice. The bound is the mean of ln w, below log Z on average. Particles:
+systematically to so few that none is taken twice. The bound is the mean of ln w, below log Z on average (of fields
+with a mirror image, within the half that is kept). Particles:
 total variations and floors as in benchmarks/dikl.py, and the ESS of batches of 256.
 """
 

@@ -118,7 +118,10 @@ def sample(
         int | None, typer.Option(min=2, help="Steps of path or annealed weights; more make them more even.")
     ] = None,
     refine: Annotated[
-        int | None, typer.Option(min=0, help="Hamiltonian trajectories after one-step samples without weights.")
+        int | None,
+        typer.Option(
+            min=0, help="Trajectories after DiKL samples without weights; by default n_refine of its settings."
+        ),
     ] = None,
     compare: Annotated[
         int, typer.Option(min=0, help="Steps of molecular dynamics to compare a molecule with; 0 for none.")
@@ -159,6 +162,8 @@ def sample(
         "weights": "none" if kind is None else kind,
         "seed": seed,
     }
+    if loaded.method == "dikl" and kind is None:
+        settings["trajectories after the pass"] = loaded.settings.n_refine if refine is None else refine
     console.print(f"{n:,} samples in {seconds:,.1f} s", highlight=False)
     if kind is not None:
         console.print(f"log Z {wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}", highlight=False)

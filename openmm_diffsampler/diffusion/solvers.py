@@ -155,8 +155,8 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
         target, score, schedule, n, generator, width, prior_scale: as for :func:`path_samples`; the score must be
             differentiable.
         n_steps: steps, two evaluations of the score with divergence each.
-        n_probes: random vectors of Hutchinson's estimator of the divergence; None takes it exactly, one derivative a
-            coordinate.
+        n_probes: random vectors of Hutchinson's estimator of the divergence, at least one; None takes it exactly, one
+            derivative a coordinate.
 
     Returns:
         :class:`SolverSamples`.
@@ -175,10 +175,10 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
 
 
 @torch.no_grad()
-def flow_points(target, score, schedule, n, n_steps, generator, *, width=math.inf, prior_scale=None):
+def flow_points(target, score, schedule, n, n_steps, generator, *, prior_scale):
     """x (n, *event_shape) alone of :func:`flow_samples`, which costs no derivatives."""
     require_circles(target, schedule)
-    x, _ = draw_prior(target, n, prior_scale or _scale_at_one(schedule, width), generator)
+    x, _ = draw_prior(target, n, prior_scale, generator)
 
     def velocity(x, t):
         s = target.project(score(target.project(x), t.expand(n)))

@@ -35,11 +35,11 @@ class Decoder(torch.nn.Module):
     representative, and the Gaussian is wrapped. For particles that are alike, T are vectors of an
     :class:`EquivariantNetwork` and Q invariant numbers of each particle, so that μ turns and permutes with z.
 
-    With no steps this is the plain Gaussian decoder, :math:`\mu = g(z)`.
+    With no steps of either kind this is the plain Gaussian decoder, :math:`\mu = g(z)`.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods. A pass takes L + 1
-            evaluations of its score, and its derivative a vector–Jacobian product for each.
+            evaluations of its score and one for each step of descent; its derivative takes as many products.
         n_leapfrog: L, or 0.
         epsilon: ε_0, in squared units of x: δ starts at √(2ε_0), the step size at √(2ε_0), too.
         force_clip: F_max in 1/units of x.
@@ -97,7 +97,7 @@ class Decoder(torch.nn.Module):
         """z (n, *event_shape), the target that forces are asked of → μ, like z."""
         y = self.start(z)
         if self.descent is not None:
-            y = self.descent(y, target)
+            y = target.project(self.descent(y, target))  # forces are bounded one by one: their sum is not zero
         if not len(self.corrections):
             return y
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))

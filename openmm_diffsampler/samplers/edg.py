@@ -266,7 +266,8 @@ class EDG(Sampler):
         return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.tables, self.half = LevelTables(**state["tables"]), state.get("half", 0)
+        self.tables = LevelTables(**state["tables"])
+        self.half = 0 if self.target.mirror is None else state.get("half", 0)
         load_coordinates(self.target, state)
 
     def _draw(self, n, weights, generator, given):
@@ -276,18 +277,17 @@ class EDG(Sampler):
         with torch.no_grad():
             z, x, log_decoder, near = self._decoded(n, generator)
             u = self.target.reduced_potential(x).double()
-            log_weights = torch.zeros_like(u)
-            if weights is not None:
-                n_trials = given.pop("n_trials", self.settings.n_trials)
-                encoder = self._encoder(weights, **given)
-                log_weights = encoder.log_ratio(z, x, generator) - u - log_decoder.double()
-                if n_trials:
-                    log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
+            log_weights, images = torch.zeros_like(u), x
             if self.half:
-                x, log_factors = mirrored(self.target, x, self.half, generator)
-                if weights is not None:
-                    log_weights = log_weights + log_factors
-            return SolverSamples(x, log_weights, u)
+                images, log_weights = mirrored(self.target, x, self.half, generator)
+            if weights is None:
+                return SolverSamples(images, torch.zeros_like(u), u)
+            n_trials = given.pop("n_trials", self.settings.n_trials)
+            encoder = self._encoder(weights, **given)
+            log_weights = log_weights + encoder.log_ratio(z, x, generator) - u - log_decoder.double()
+            if n_trials:
+                log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
+            return SolverSamples(images, log_weights, u)
 
     def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):
         options, posterior = self.settings, self.average.posterior

@@ -18,7 +18,8 @@ class EDGSettings:
         decay: see above.
         gradient_clip: largest norm of a gradient.
         ema_decay: of the averaged weights that samples are made with; 0 takes the last ones.
-        decoder: ``"hamiltonian"``: trajectories with the forces of the target inside; ``"gaussian"``: a network alone.
+        decoder: ``"hamiltonian"``: trajectories with the forces of the target inside; ``"gaussian"``: a network, with
+            steps down the energy if there are any.
         n_leapfrog: steps of a trajectory.
         epsilon: ε_0, in squared units of x: output noise and step size start at √(2ε_0), and are learnt.
         force_clip: largest force inside the decoder, in 1/units of x.

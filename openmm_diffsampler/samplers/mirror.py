@@ -6,12 +6,12 @@ import torch
 
 __all__ = ["kept_half", "mirrored"]
 
-#: Share of the samples in one half from which on the other one counts as lost.
+#: Share of the samples in one half from which on the other one is made of it.
 _LOST = 0.75
 
 
 def kept_half(target, x):
-    """1 or −1, the sign of mirror · x that nearly all samples x (n, *event_shape) have; 0 where both have their share.
+    """1 or −1, the sign of mirror · x that more than three quarters of samples x (n, *event_shape) have; else 0.
 
     Example:
         >>> from openmm_diffsampler.targets import RelaxedIsing

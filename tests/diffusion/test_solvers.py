@@ -86,7 +86,9 @@ def test_likelihood_of_a_gaussian_by_the_flow(kind):
 def test_points_alone_are_those_that_have_weights():
     target, schedule = HarmonicCluster(3, 2), NoiseSchedule(0.01, 10.0)
     solved = [
-        solve(target, exact_score(target, schedule), schedule, 5, 20, torch.Generator().manual_seed(3))
+        solve(
+            target, exact_score(target, schedule), schedule, 5, 20, torch.Generator().manual_seed(3), prior_scale=10.0
+        )
         for solve in (flow_points, flow_samples)
     ]
     torch.testing.assert_close(solved[0], solved[1].x)

@@ -1,5 +1,6 @@
 """The decoder and the score of its latents: both ends of the noise, symmetry, forces inside."""
 
+import pytest
 import torch
 
 from openmm_diffsampler import GaussianMixture, LennardJones
@@ -53,3 +54,12 @@ def test_forces_guide_the_decoder():
         with torch.no_grad():
             energies.append(float(target.reduced_potential(decoder(z, target)).mean()))
     assert energies[1] < 0.7 * energies[0]
+
+
+@pytest.mark.parametrize("n_leapfrog", [0, 1])
+def test_the_centroid_stays_where_forces_are_bounded_one_by_one(n_leapfrog):
+    target, generator = LennardJones(5), torch.Generator().manual_seed(0)
+    decoder = Decoder(target, n_leapfrog=n_leapfrog, epsilon=0.002, scale=0.7, width=8, n_layers=2, n_descent=5)
+    with torch.no_grad():
+        there = decoder(target.normal(20, generator).float(), target)
+    assert float(there.mean(1).abs().max()) < 1e-6

@@ -182,9 +182,9 @@ def test_refinement_brings_samples_nearer():
     assert means[0] > means[1] > means[2]
     counted = target.n_evaluations
     sampler.sample(10, None)
-    assert target.n_evaluations - counted == 10 * (
-        1 + 20 * 5
-    )  # twenty trajectories of five steps, unless told otherwise
+    # Twenty trajectories of five steps, unless told otherwise.
+    assert target.n_evaluations - counted == 10 * (1 + 20 * 5)
+    assert dikl_settings(target, "paper").n_refine == 0
 
 
 def test_a_molecule_in_internal_coordinates():

@@ -71,11 +71,11 @@ def test_both_forms_of_the_loss_have_one_mean(make):
 
 def test_evaluations_are_counted():
     target = DoubleWell()
-    sampler = EDG(target, **FEW | {"n_leapfrog": 3}).fit(2)
+    sampler = EDG(target, **FEW | {"n_leapfrog": 3, "n_descent": 2}).fit(2)
     counted = target.n_evaluations
     assert sampler.record["n_evaluations"] == counted
     sampler.sample(10, None)
-    assert target.n_evaluations - counted == 10 * (3 + 1 + 1)  # forces of the decoder, and the energy
+    assert target.n_evaluations - counted == 10 * (2 + 3 + 1 + 1)  # forces of the decoder, and the energy
 
 
 @pytest.mark.parametrize("form", ["denoising", "implicit"])

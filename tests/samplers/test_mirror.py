@@ -18,7 +18,7 @@ def test_weights_of_one_half_give_both(centre):
     """Importance samples of a wide Gaussian around one mode, which reaches beyond the middle."""
     around, n = GaussianMixture([centre], scales=1.5), 40_000
     x = around.sample(n, torch.Generator().manual_seed(0))
-    log_weights = around.reduced_potential(x) - TWO.reduced_potential(x) - around.log_Z
+    log_weights = around.reduced_potential(x) - TWO.reduced_potential(x) + around.log_Z
     half = kept_half(TWO, x)
     assert half == math.copysign(1, centre[0])
     y, log_factors = mirrored(TWO, x, half, torch.Generator().manual_seed(1))

@@ -174,3 +174,12 @@ def test_whitened_fields_have_the_same_density():
     assert whitened.log_Z == plain.log_Z
     draws = [target.sample(20, torch.Generator().manual_seed(1)) for target in (plain, whitened)]
     torch.testing.assert_close(whitened.field(draws[1]), draws[0])
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_its_mirror_image_is_as_likely_and_told_apart(whitened):
+    target = RelaxedIsing(4, 2.0, whitened=whitened)
+    x = target.sample(50, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(target.reduced_potential(-x), target.reduced_potential(x))
+    up = target.field(x).sum(1) > 0
+    assert torch.equal((x * target.mirror).sum(1) > 0, up) and 0 < int(up.sum()) < 50
