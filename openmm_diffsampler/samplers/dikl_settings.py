@@ -241,9 +241,9 @@ _PRESETS = {
             s_prior=50.0, n_guesses=1, weighting="uniform",
         ),
         "lj13": DiKLSettings(
-            n_steps=2500, batch_size=128, learning_rate=3e-3, score_learning_rate=2e-3, n_score_steps=4, scale=1.2,
-            width=32, n_layers=2, n_blocks=2, score_width=32, s_min=0.02, s_max=1.0, s_prior=15.0, n_particles=32,
-            n_final_steps=1500, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
+            n_steps=8000, batch_size=128, learning_rate=2e-3, score_learning_rate=2e-3, n_score_steps=4, scale=1.2,
+            width=32, n_layers=2, n_blocks=2, score_width=32, s_min=0.02, s_max=1.0, s_prior=15.0, n_particles=64,
+            n_final_steps=1500, n_refine=120, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
         ),
         _MOLECULE: DiKLSettings(
             n_steps=2000, batch_size=256, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0,

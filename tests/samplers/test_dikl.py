@@ -277,6 +277,12 @@ def test_the_weights_that_come_with_four_particles():
     assert abs(float(wt.reduced_potential.mean()) + 22.45) < 0.3
 
 
+def test_the_weights_that_come_with_a_cluster():
+    """Mean energy of the reference, −43.0, to 2.5; no overlaps."""
+    wt = DiKL.pretrained("lj13").sample(500, None, seed=1)
+    assert abs(float(wt.reduced_potential.mean()) + 43.0) < 2.5 and float(wt.reduced_potential.max()) < 100
+
+
 def test_the_weights_that_come_with_many_wells():
     """Shares of the deeper wells, .8453 each, to .03 on average and .1 in each; mean energy −137.2 to 3."""
     wt = DiKL.pretrained("mw32").sample(4000, None, seed=1)
