@@ -43,7 +43,7 @@ WEIGHTS = {
     "flow, trials": ("ode", {}),
     "flow, no trials": ("ode", {"n_trials": 0}),
 }
-EPSILONS = (1e-4, 1e-3, 1e-2, 1e-1)
+EPSILONS = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
 
 
 def figures(wt, target):
