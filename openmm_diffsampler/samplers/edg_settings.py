@@ -160,9 +160,9 @@ _PRESETS = {
             n_paths=1,
         ),
         "lj13": EDGSettings(
-            n_steps=1200, batch_size=64, learning_rate=5e-3, scale=1.2, length=0.5, n_leapfrog=2, width=32,
-            score_width=48, score_layers=2, n_times=2, epsilon=0.002, s_min=0.005, beta_start=0.2, anneal_share=0.4,
-            n_final_steps=800, n_pool=4096, n_paths=1,
+            n_steps=6000, batch_size=64, learning_rate=5e-3, scale=1.2, length=0.5, n_descent=40, descent_step=3e-4,
+            n_leapfrog=2, width=32, score_width=48, score_layers=2, n_times=2, epsilon=0.002, s_min=0.005,
+            beta_start=0.2, anneal_share=0.4, n_final_steps=1500, n_pool=4096, n_paths=1,
         ),
         _MOLECULE: EDGSettings(
             n_steps=3000, learning_rate=2e-3, width=192, score_width=256, n_leapfrog=2, beta_start=0.3, s_max=30.0,
