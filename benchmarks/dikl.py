@@ -29,7 +29,7 @@ from openmm_diffsampler.samplers import MissedModeWarning
 
 warnings.simplefilter("ignore", MissedModeWarning)
 #: Trajectories after the pass.
-REFINED = (0, 5, 20, 80)
+REFINED = (0, 5, 20, 80, 120)
 #: Steps of each, as the sampler has.
 N_LEAPFROG = 5
 
