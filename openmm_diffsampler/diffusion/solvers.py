@@ -6,6 +6,7 @@ log-weights log w with E[w] = Z = ∫e^{−u}: the better the score, the more ev
 """
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -168,7 +169,11 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     start_scale = prior_scale or _scale_at_one(schedule, width)
     x, log_q = draw_prior(target, n, start_scale, generator)
     times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
-    x, change = _flow(target, score, schedule, x, times, generator, n_probes)
+
+    def probes():
+        return None if n_probes is None else [_on_sphere(target, target.normal(n, generator)) for _ in range(n_probes)]
+
+    x, change = _flow(target, schedule, x, times, partial(_score_and_divergence, target, score), probes)
     x = wrapped(target, x)
     u = target.reduced_potential(x).double()
     return SolverSamples(x, -u - log_q.double() + change, u)
@@ -180,14 +185,12 @@ def flow_points(target, score, schedule, n, n_steps, generator, *, prior_scale):
     require_circles(target, schedule)
     x, _ = draw_prior(target, n, prior_scale, generator)
 
-    def velocity(x, t):
-        s = target.project(score(target.project(x), t.expand(n)))
-        return schedule.drift(t) * x - 0.5 * schedule.diffusion_squared(t) * s
+    times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
 
-    for t, following in pairwise(torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)):
-        h, start = following - t, velocity(x, t)
-        x = x + h / 2 * (start + velocity(x + h * start, following))
-    return wrapped(target, x)
+    def score_alone(x, t, probes):
+        return target.project(score(target.project(x), t.expand(n))), torch.zeros(n, dtype=x.dtype, device=x.device)
+
+    return wrapped(target, _flow(target, schedule, x, times, score_alone)[0])
 
 
 def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None, width=math.inf):
@@ -204,7 +207,7 @@ def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None,
     require_circles(target, schedule)
     prior_scale = prior_scale or _scale_at_one(schedule, width)
     times = torch.linspace(0, 1, n_steps + 1, dtype=x_0.dtype, device=x_0.device)
-    x_1, change = _flow(target, score, schedule, x_0, times, None, None)
+    x_1, change = _flow(target, schedule, x_0, times, partial(_score_and_divergence, target, score))
     return log_prior(target, wrapped(target, x_1), prior_scale).double() + change
 
 
@@ -213,19 +216,22 @@ def _scale_at_one(schedule, width):
     return _prior_scale(float(schedule.alpha(one)), float(schedule.sigma(one)), width)
 
 
-def _flow(target, score, schedule, x, times, generator, n_probes):
-    """Where the probability flow carries x along `times`, and the integral of its divergence, (n,)."""
-    change, probes = torch.zeros(len(x), dtype=torch.float64, device=x.device), None
+def _flow(target, schedule, x, times, score_and_divergence, new_probes=lambda: None):
+    """Where the probability flow carries x along `times`, and the integral of its divergence, (n,).
+
+    Arguments:
+        score_and_divergence: function of x, t and probes.
+        new_probes: function that gives those of a step: new ones each, so that their errors average out.
+    """
+    change = torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
     def flow(x, t, probes):
-        velocity, divergence = _score_and_divergence(target, score, x, t, probes)
+        velocity, divergence = score_and_divergence(x, t, probes)
         drift, half = schedule.drift(t), 0.5 * schedule.diffusion_squared(t)
         return drift * x - half * velocity, drift * target.n_degrees_of_freedom - half * divergence
 
     for t, following in pairwise(times):
-        h = following - t
-        if n_probes is not None:  # new ones each step, so that their errors average out
-            probes = [_on_sphere(target, target.normal(len(x), generator)) for _ in range(n_probes)]
+        h, probes = following - t, new_probes()
         velocity, divergence = flow(x, t, probes)
         end_velocity, end_divergence = flow(x + h * velocity, following, probes)
         x = x + h / 2 * (velocity + end_velocity)

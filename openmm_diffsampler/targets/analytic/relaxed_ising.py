@@ -29,8 +29,8 @@ class RelaxedIsing(Target):
 
     and score −(K + λI)⁻¹x + tanh x. λ makes the smallest eigenvalue of K + λI equal `margin`; for even L that is 4/T +
     `margin`. Spins of x are drawn by P(s_i = 1 | x) = 1/(1 + exp(−2x_i)); x given s is Gaussian, with mean (K + λI)s
-    and covariance K + λI. Well below T = 2.269 the two signs of the magnetisation are two modes,
-    mirror images of each other.
+    and covariance K + λI. Well below T = 2.269 the two signs of the magnetisation are two
+    modes, mirror images of each other.
 
     ln Z_Ising is that of Kaufman's finite lattice. For L = 2 two bonds join each pair of neighbours.
 
