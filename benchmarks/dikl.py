@@ -28,17 +28,18 @@ from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.samplers import MissedModeWarning
 
 warnings.simplefilter("ignore", MissedModeWarning)
+#: Samples of encoder weights, which are dear, at most.
+MOST_ENCODED = 1000
 #: Trajectories after the pass.
-REFINED = (0, 5, 20, 80, 120)
-#: Steps of each, as the sampler has.
-N_LEAPFROG = 5
+REFINED = (0, 5, 20, 80)
 
 
 def weighted_kinds(sampler, options):
     """(name, trajectory or None, seconds) of each kind of weights."""
     for kind in sampler.weight_kinds:
+        n = options.weighted if kind == "path" else min(options.weighted, MOST_ENCODED)
         try:
-            yield kind, *timed(lambda kind=kind: sampler.sample(options.weighted, kind, seed=options.seed + 5))
+            yield kind, *timed(lambda kind=kind, n=n: sampler.sample(n, kind, seed=options.seed + 5))
         except RuntimeError as error:  # no sample has a weight
             print(f"\n{kind}: {error}")
 
@@ -64,7 +65,7 @@ def untrained(sampler, n, n_trajectories, seed):
     state = evaluate(target, sampler.settings.scale * target.normal(n, generator))
     for k in range(n_trajectories):
         step_size = sampler.step_size * min(1, 0.1 + 1.8 * k / n_trajectories)
-        state, _ = hamiltonian_step(target, state, step_size, N_LEAPFROG, generator)
+        state, _ = hamiltonian_step(target, state, step_size, sampler.settings.n_refine_leapfrog, generator)
     return SimpleNamespace(x=state.x, reduced_potential=state.u)
 
 
@@ -92,6 +93,7 @@ def show_mixture(sampler, options):
         tv = 0.5 * float((share - 1 / 40).abs().sum())
         means = f"{float(wt.reduced_potential.mean()):.3f}", f"{float(target.reduced_potential(exact).mean()):.3f}"
         row(name, int((share > 0).sum()), f"{tv:.4f}", f"{floor:.4f}", *means, f"{seconds:.1f}")
+    show_log_z(sampler, options)
 
 
 def show_wells(sampler, options):
@@ -100,11 +102,19 @@ def show_wells(sampler, options):
     right = (exact[:, 0::2] > 0).double().mean()
     row("samples", "mean occupation of x > 0", "exact", "largest error of 16", "mean energy", "exact", "seconds")
     row(*["---"] * 7)
+
+    def show(name, wt, seconds, weights):
+        share = weights.to(wt.x) @ (wt.x[:, 0::2] > 0).to(wt.x)
+        means = float(weights.double() @ wt.reduced_potential.double()), float(target.reduced_potential(exact).mean())
+        largest = f"{float((share - right).abs().max()):.4f}"
+        figures = f"{float(share.mean()):.4f}", f"{float(right):.4f}", largest, *(f"{mean:.2f}" for mean in means)
+        row(name, *figures, seconds)
+
+    even = torch.full((options.samples,), 1 / options.samples)
     for name, wt, seconds in refined(sampler, options.samples, options):
-        share = (wt.x[:, 0::2] > 0).double().mean(0)
-        means = f"{float(wt.reduced_potential.mean()):.2f}", f"{float(target.reduced_potential(exact).mean()):.2f}"
-        largest = float((share - right).abs().max())
-        row(name, f"{float(share.mean()):.4f}", f"{float(right):.4f}", f"{largest:.4f}", *means, f"{seconds:.1f}")
+        show(name, wt, f"{seconds:.1f}", even)
+    for kind, wt in show_log_z(sampler, options).items():
+        show(f"reweighted ({kind})", wt, "", wt.weights)
 
 
 def show_particles(sampler, options):
@@ -150,6 +160,7 @@ def show_molecule(sampler, options):
         found = [f"{divergence(kept.sum(1 - k), c):.4f}" for k, c in enumerate(counts)]
         share = f"{(angles[0] > 0).mean():.4f}", f"{right:.4f}"
         row(name, *found, *share, f"{float(wt.reduced_potential.median()):.2f}", f"{seconds:.1f}")
+    show_log_z(sampler, options)
 
 
 SHOWN = {"gmm40": show_mixture, "mw32": show_wells, "dw4": show_particles, "lj13": show_particles}
@@ -173,8 +184,6 @@ def benchmark(name, options):
     sampler.sample(1000, None, seed=options.seed, n_refine=0)
     print(f"1,000 samples of one pass: {time.perf_counter() - start:.2f} s\n")
     SHOWN.get(name, show_molecule)(sampler, options)
-    if SHOWN.get(name) is not show_particles:
-        show_log_z(sampler, options)
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The companion of a one-step generator: a diffusion model of its samples, fitted while they change."""
+"""A diffusion model of the samples of a one-step generator, fitted while they change or once it is done."""
 
 import torch
 
@@ -155,9 +155,9 @@ class Companion(torch.nn.Module):
 
     def sampling_state(self):
         """What samples need."""
-        return {"companion": dict(self.network.state_dict()), "tables": self.tables._asdict()}
+        return {"diffusion": dict(self.network.state_dict()), "tables": self.tables._asdict()}
 
     def load_sampling_state(self, state):
         """Put back what :meth:`sampling_state` gave."""
-        self.network.load_state_dict(state["companion"])
+        self.network.load_state_dict(state["diffusion"])
         self.tables = LevelTables(**state["tables"])

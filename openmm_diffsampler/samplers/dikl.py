@@ -1,6 +1,7 @@
 """DiKL: a one-step generator, trained by reverse diffusive Kullback–Leibler divergence."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -32,10 +33,8 @@ _N_MEASURED = 1024
 _OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_trials": 0}}
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
-#: How often the samples change that the companion is fitted to in the end.
-_N_POOLS = 8
-#: Leapfrog steps of a trajectory that refines samples.
-_N_REFINE_LEAPFROG = 5
+#: Steps after which the samples change that the diffusion model is fitted to.
+_POOL_STEPS = 100
 
 
 class DiKL(Sampler):
@@ -62,14 +61,15 @@ class DiKL(Sampler):
 
     Weights, both exact:
 
-    - ``"path"``: those of the companion, run as a diffusion sampler: samples of its own, many passes each.
+    - ``"path"``: those of a diffusion model that is fitted to the generator's samples, refined as below, once that is
+      done: samples of its own, many passes each. However poor, it is weighed exactly.
     - ``"encoder"``: those of the generator's own samples, ended by Gaussian noise of `output_noise`
       (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`): a density of the latent given the sample, by
       Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
       than there are guesses, log Z comes out too low from any number of samples that one can draw.
 
-    With ``weights=None`` a sample takes one pass and `n_refine` Hamiltonian trajectories of five steps on the target,
-    which only bring it nearer; ``n_refine=0`` is the pass alone.
+    With ``weights=None`` a sample takes one pass and `n_refine` Hamiltonian trajectories on the target, which only
+    bring it nearer; ``n_refine=0`` is the pass alone.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`: as for :class:`~openmm_diffsampler.IDEM`.
@@ -105,6 +105,7 @@ class DiKL(Sampler):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
             self.companion = Companion(self.target, options).to(self.target.device)
+            self.diffusion = Companion(self.target, _of_paths(options)).to(self.target.device)
             self.encoder = None
             if "encoder" in self.weight_kinds:
                 self.encoder = LatentEncoder(self.target, options).to(self.target.device)
@@ -238,29 +239,47 @@ class DiKL(Sampler):
         return bool(self.settings.patience) and run.step - self.least_step > self.settings.patience
 
     def _finish(self, run):
-        """Companion and encoder, which weights need, of the averaged generator; the step size of refinement."""
-        options, target, n_steps = self.settings, self.target, self.settings.n_final_steps
+        """The step size of refinement; diffusion model and encoder, which weights need, of the averaged generator."""
+        options, target = self.settings, self.target
         n_pairs = max(options.n_pool, 8 * options.batch_size)
-        with sampling_progress(f"{target.name}, companion", n_steps, run.progress, unit="steps") as advance:
-            for k in range(n_steps):
-                if k % max(1, n_steps // _N_POOLS) == 0:
-                    pool = ReplayBuffer(self._latents_and_samples(n_pairs, run.generator, self.average)[1], n_pairs)
-                rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
-                self.companion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
-                run.stop_if_interrupted("companion and encoder were fitted")
-                advance(1)
-        self.companion.measure(pool.x[:_N_MEASURED], run)
-        if self.encoder is not None:
-            z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
-            x = x + options.output_noise * target.normal(n_pairs, run.generator)
-            with sampling_progress(f"{target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
-                for _ in self.encoder.fit((z, x), n_steps, options.batch_size, run.generator):
-                    run.stop_if_interrupted("companion and encoder were fitted")
-                    advance(1)
-            for parameter in self.encoder.parameters():
-                parameter.data = run.agree(parameter.data)
-        step_size = hamiltonian_step_size(target, wrapped(target, pool.x), _N_REFINE_LEAPFROG, run.generator)
+        z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
+        step_size = hamiltonian_step_size(target, wrapped(target, x), options.n_refine_leapfrog, run.generator)
         self.step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
+        self._fit_diffusion(n_pairs, run)
+        if self.encoder is not None:
+            self._fit_encoder(z, x + options.output_noise * target.normal(n_pairs, run.generator), run)
+
+    def _fit_diffusion(self, n, run):
+        """To refined samples, `n` at a time."""
+        n_steps = self.settings.n_final_steps
+        self.diffusion.set_up(run)
+        with sampling_progress(f"{self.target.name}, diffusion", n_steps, run.progress, unit="steps") as advance:
+            for k in range(n_steps):
+                if k % _POOL_STEPS == 0:
+                    pool = ReplayBuffer(self._refined(n, run.generator, self.settings.n_refine).x, n)
+                rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
+                self.diffusion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
+                run.stop_if_interrupted("the diffusion model was fitted")
+                advance(1)
+        self.diffusion.measure(pool.x[:_N_MEASURED], run)
+
+    def _fit_encoder(self, z, x, run):
+        """To pairs of latents and what the generator makes of them."""
+        n_steps = self.settings.n_final_steps
+        with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
+            for _ in self.encoder.fit((z, x), n_steps, self.settings.batch_size, run.generator):
+                run.stop_if_interrupted("the encoder was fitted")
+                advance(1)
+        for parameter in self.encoder.parameters():
+            parameter.data = run.agree(parameter.data)
+
+    def _refined(self, n, generator, n_refine):
+        """States (n) of the averaged generator's samples after `n_refine` trajectories on the target."""
+        x = self._latents_and_samples(n, generator, self.average)[1]
+        state = evaluate(self.target, wrapped(self.target, x))
+        for _ in range(n_refine):
+            state, _ = hamiltonian_step(self.target, state, self.step_size, self.settings.n_refine_leapfrog, generator)
+        return state
 
     def diagnosis(self):
         u = self.target.reduced_potential(self.pool.x)
@@ -296,13 +315,13 @@ class DiKL(Sampler):
     # Sampling.
 
     def _sampling_state(self):
-        state = self.companion.sampling_state() | {"step size": self.step_size}
+        state = self.diffusion.sampling_state() | {"step size": self.step_size}
         if self.encoder is not None:
             state["encoder"] = dict(self.encoder.state_dict())
         return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.companion.load_sampling_state(state)
+        self.diffusion.load_sampling_state(state)
         self.step_size = state["step size"]
         if "encoder" in state:
             self.encoder.load_state_dict(state["encoder"])
@@ -314,16 +333,14 @@ class DiKL(Sampler):
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         with torch.no_grad():
             if weights == "path":
-                return self.companion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
-            z, x = self._latents_and_samples(n, generator, self.average)
+                return self.diffusion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
             if weights == "encoder":
-                return self._encoded(z, x, generator, given.get("n_trials", self.settings.n_trials))
-            state = evaluate(self.target, wrapped(self.target, x))
-        for _ in range(given.get("n_refine", self.settings.n_refine)):
-            state, _ = hamiltonian_step(self.target, state, self.step_size, _N_REFINE_LEAPFROG, generator)
+                return self._encoded(n, generator, given.get("n_trials", self.settings.n_trials))
+            state = self._refined(n, generator, given.get("n_refine", self.settings.n_refine))
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
-    def _encoded(self, z, x, generator, n_trials):
+    def _encoded(self, n, generator, n_trials):
+        z, x = self._latents_and_samples(n, generator, self.average)
         s, target, noise = self.settings.output_noise, self.target, self.target.normal(len(z), generator)
         x = x + s * noise
         u = target.reduced_potential(x).double()
@@ -337,3 +354,13 @@ class DiKL(Sampler):
 
             log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)
         return SolverSamples(x, log_weights, u)
+
+
+def _of_paths(settings):
+    """Settings of the companion that is the diffusion model of path weights."""
+    return replace(
+        settings,
+        score_width=settings.path_width,
+        score_layers=settings.path_layers,
+        score_learning_rate=settings.path_learning_rate,
+    )

@@ -31,7 +31,7 @@ class DiKLSettings:
         score_learning_rate: of its Adam.
         n_score_steps: inner steps of denoising score matching to each outer one.
         s_min, s_max: noise-to-signal ratios between which divergences are summed, in the units of x.
-        s_prior: where the companion's own ladder ends, so that it can be run as a sampler, far above `s_max`.
+        s_prior: where the ladder of path weights ends, far above `s_max`.
         n_levels: of the published ladder, or 0 for a continuous one: ln s even between s_min and s_max.
         coarse_share: of the steps, over which the lowest level falls from s_max to s_min: modes are weighed before they
             part. Not with a ladder.
@@ -53,9 +53,11 @@ class DiKLSettings:
         n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
         n_pool: configurations, of the latest steps, that the companion is fitted to; 0: new ones in every inner step,
             as published.
-        n_final_steps: steps of companion and encoder once the generator is done, for weights.
-        n_refine: Hamiltonian trajectories on the target itself that follow the pass of samples without weights.
-        n_path_levels: reverse steps of path weights.
+        n_final_steps: steps of diffusion model and encoder once the generator is done, for weights.
+        n_refine, n_refine_leapfrog: Hamiltonian trajectories on the target itself, and their steps, after the pass of
+            samples without weights, and of those that the diffusion model is fitted to.
+        path_width, path_layers, path_learning_rate: of the diffusion model that path weights are of.
+        n_path_levels: its reverse steps.
         output_noise: s of the Gaussian that ends the generator for encoder weights, in the units of x.
         encoder_width, encoder_layers: of the networks that guess the latent.
         n_guesses: how many there are.
@@ -106,9 +108,13 @@ class DiKLSettings:
     n_warmup: int = 100
     thinning: int = 5
     n_pool: int = 4096
-    n_final_steps: int = 3000
+    n_final_steps: int = 6000
     n_refine: int = 20
-    n_path_levels: int = 100
+    n_refine_leapfrog: int = 5
+    path_width: int = 128
+    path_layers: int = 3
+    path_learning_rate: float = 2e-3
+    n_path_levels: int = 200
     output_noise: float = 0.02
     encoder_width: int = 64
     encoder_layers: int = 3
@@ -208,10 +214,13 @@ _PAPER = DiKLSettings(
     score_clip=1e6,
     n_pool=0,
     n_refine=0,
+    path_width=400,
+    path_layers=5,
 )
 _PARTICLES = replace(
     _PAPER, learning_rate=5e-4, patience=500, width=144, n_layers=8, score_width=144, score_layers=4, n_score_steps=100,
     beta_min=1e-6, beta_max=0.05, weighting="uniform", n_trajectories=50, s_min=1e-3, s_max=1.2, s_prior=25.0,
+    path_width=144, path_layers=4,
 )  # fmt: skip
 
 _PRESETS = {
@@ -222,7 +231,7 @@ _PRESETS = {
         "dw4": replace(_PARTICLES, n_steps=2000, n_particles=20, n_anneal=10, length=2.0),
         "lj13": replace(
             _PARTICLES, n_steps=3000, batch_size=256, width=192, score_width=192, score_layers=8,
-            posterior="importance", n_particles=500, n_trajectories=1000,
+            path_width=192, path_layers=8, posterior="importance", n_particles=500, n_trajectories=1000,
         ),
     },
     "default": {
@@ -234,20 +243,21 @@ _PRESETS = {
         "mw32": DiKLSettings(
             n_steps=8000, scale=2.5, width=128, n_waves=4, score_width=128, score_waves=2, s_min=0.1, s_max=4.0,
             coarse_share=0.3, s_prior=25.0, posterior="kept", n_particles=1, n_coordinate_steps=48, n_trajectories=2,
-            n_leapfrog=3,
+            n_leapfrog=3, n_final_steps=10_000, path_width=256,
         ),
         "dw4": DiKLSettings(
             n_steps=3000, batch_size=256, scale=2.5, n_blocks=2, n_layers=2, length=2.0, s_min=0.1, s_max=4.0,
-            s_prior=50.0, n_guesses=1, weighting="uniform",
+            s_prior=50.0, n_guesses=1, weighting="uniform", path_width=64,
         ),
         "lj13": DiKLSettings(
             n_steps=8000, batch_size=128, learning_rate=2e-3, score_learning_rate=2e-3, n_score_steps=4, scale=1.2,
             width=32, n_layers=2, n_blocks=2, score_width=32, s_min=0.02, s_max=1.0, s_prior=15.0, n_particles=64,
-            n_final_steps=1500, n_refine=120, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
+            n_refine_leapfrog=20, path_width=64, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
         ),
         _MOLECULE: DiKLSettings(
             n_steps=2000, batch_size=256, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0,
             coarse_share=0.3, posterior="kept", n_particles=1, n_coordinate_steps=32, n_trajectories=2, n_leapfrog=3,
+            path_width=256,
         ),
     },
 }  # fmt: skip

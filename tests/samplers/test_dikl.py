@@ -52,6 +52,18 @@ def test_weights_are_consistent(trained, weights):
     assert abs(share - 0.75) < 4 * error
 
 
+def test_path_weights_of_a_poor_generator_are_even_after_refinement():
+    """A generator three times too wide: what the companion is fitted to is in equilibrium all the same."""
+    target = GaussianMixture(torch.zeros(1, 3), scales=0.4, name="narrow")
+    share = {}
+    for n_refine in (0, 20):
+        sampler = DiKL(target, **SMALL, scale=1.2, n_refine=n_refine, n_final_steps=400).fit(1)
+        wt = sampler.sample(1000, "path", seed=1)
+        share[n_refine] = wt.effective_sample_size / len(wt)
+        assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error or n_refine == 0
+    assert share[0] < 0.3 and share[20] > 0.6
+
+
 def test_encoder_weights_of_a_linear_generator_are_exact():
     """x = a z + s ξ is a Gaussian of variance a² + s²: Newton finds the posterior of z from any guess."""
     target = GaussianMixture(torch.zeros(1, 3), scales=1.3)
