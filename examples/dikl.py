@@ -16,7 +16,7 @@ target = ods.load_system("dw4").target()
 
 # Noised densities overlap where modes do not, and divergences between them see every mode. Interrupted, the same script
 # goes on.
-small = {"batch_size": 32, "width": 8, "score_width": 8, "encoder_width": 8, "n_final_steps": 8}
+small = {"batch_size": 32, "width": 8, "score_width": 8, "path_width": 8, "encoder_width": 8, "n_final_steps": 8}
 settings = small if short else {}
 generator = ods.DiKL(target, seed=0, **settings)
 generator.fit(5 if short else None, checkpoint="dikl-short" if short else "dikl-training", progress=not short)
@@ -29,7 +29,7 @@ for n in (0, 20):
     wt = generator.sample(1000, weights=None, seed=1, n_refine=n)
     print(f"mean energy after {n} trajectories: {float(wt.reduced_potential.mean()):.2f} kT")
 
-# Exact weights: of the samples themselves, or of the diffusion model that training has fitted to them.
+# Exact weights: of a diffusion model fitted to refined samples, whose samples are its own, or of the pass itself.
 for kind in generator.weight_kinds:
     wt = generator.sample(50 if short else 1000, kind, seed=2)
     print(

@@ -16,7 +16,8 @@ from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_setting
 from openmm_diffsampler.samplers.latent_encoder import LatentEncoder, LatentMixture
 
 SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
-FEW = SMALL | {"batch_size": 8, "width": 8, "score_width": 8, "encoder_width": 8, "n_final_steps": 4, "n_pool": 32}
+EIGHT = dict.fromkeys(("batch_size", "width", "score_width", "path_width", "encoder_width"), 8)
+FEW = SMALL | EIGHT | {"n_final_steps": 4, "n_pool": 32}
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +264,7 @@ import torch
 from openmm_diffsampler import DiKL, GaussianMixture
 
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
-small = dict(batch_size=16, width=8, score_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
+small = dict(batch_size=16, width=8, score_width=8, path_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
 sampler = DiKL(target, patience=5, learning_rate=1e-9, **small).fit(200)
 size = float(sampler.companion.tables.size.sum())
 Path(f"{torch.distributed.get_rank()}.txt").write_text(repr((sampler.record["n_steps"], size, sampler.step_size)))
