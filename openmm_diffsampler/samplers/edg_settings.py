@@ -151,8 +151,9 @@ _PRESETS = {
             s_min=0.003, beta_start=0.002, anneal_share=0.7,
         ),
         "dw4": EDGSettings(
-            n_steps=4000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_leapfrog=2, width=48,
-            score_width=96, n_times=2, epsilon=0.005, beta_start=0.2, anneal_share=0.3, n_final_steps=6000,
+            n_steps=8000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,
+            n_leapfrog=2, width=48, score_width=96, n_times=2, epsilon=0.005, beta_start=0.2, anneal_share=0.3,
+            n_final_steps=6000,
         ),
         "ising": EDGSettings(
             n_steps=2500, batch_size=96, learning_rate=3e-3, width=16, n_waves=3, score_width=16, score_layers=2,
