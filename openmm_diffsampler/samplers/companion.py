@@ -32,6 +32,7 @@ class Companion(torch.nn.Module):
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for shape, symmetry, periods and the energy in weights.
         settings: :class:`~openmm_diffsampler.samplers.DiKLSettings`.
+        part: whose width, layers and learning rate it has: ``"score"``, of the training, or ``"path"``, of the weights.
 
     Attributes:
         schedule: :class:`~openmm_diffsampler.diffusion.NoiseSchedule` from s_min to s_prior.
@@ -41,11 +42,12 @@ class Companion(torch.nn.Module):
         Vincent, A connection between score matching and denoising autoencoders, Neural Computation 23 (2011).
     """
 
-    def __init__(self, target, settings):
+    def __init__(self, target, settings, part):
         super().__init__()
-        self.target, self.settings = target, settings
+        self.target, self.settings, self.part = target, settings, part
+        self.learning_rate = getattr(settings, f"{part}_learning_rate")
         self.schedule = NoiseSchedule(settings.s_min, settings.s_prior)
-        size = {"width": settings.score_width, "n_layers": settings.score_layers}
+        size = {"width": getattr(settings, f"{part}_width"), "n_layers": getattr(settings, f"{part}_layers")}
         network = network_for(target, **size, n_waves=settings.score_waves, length=settings.length)
         s = self.schedule.ratio(torch.linspace(0, 1, _N_GRID, dtype=torch.float64))
         inner = (settings.scale**2 + s**2).rsqrt()
@@ -72,8 +74,7 @@ class Companion(torch.nn.Module):
 
     def set_up(self, run):
         """Make the optimiser of a run; several processes average their gradients."""
-        rate = self.settings.score_learning_rate
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=rate, betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=(0.9, 0.99))
         self._fitted, self._optimizer = run.fabric.setup(self.network, optimizer)
 
     def fit(self, run, samples, n_steps, rate, top):
@@ -94,7 +95,7 @@ class Companion(torch.nn.Module):
         """
         target, generator, settings, total = self.target, run.generator, self.settings, 0.0
         for group in self._optimizer.param_groups:
-            group["lr"] = rate * settings.score_learning_rate
+            group["lr"] = rate * self.learning_rate
         for _ in range(n_steps):
             x = samples(run.share(settings.batch_size))
             n = len(x)
@@ -110,8 +111,8 @@ class Companion(torch.nn.Module):
             )
             if not (loss.isfinite() and norm.isfinite()):
                 raise TrainingDivergedError(
-                    f"the companion's loss or its gradient is not finite at step {run.step}; a score_learning_rate "
-                    f"below {settings.score_learning_rate:g} may help"
+                    f"the companion's loss or its gradient is not finite at step {run.step}; a "
+                    f"{self.part}_learning_rate below {self.learning_rate:g} may help"
                 )
             self._optimizer.step()
             total += float(loss.detach()) / n_steps

@@ -1,7 +1,6 @@
 """DiKL: a one-step generator, trained by reverse diffusive Kullback–Leibler divergence."""
 
 import math
-from dataclasses import replace
 
 import torch
 
@@ -104,8 +103,8 @@ class DiKL(Sampler):
         self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
-            self.companion = Companion(self.target, options).to(self.target.device)
-            self.diffusion = Companion(self.target, _of_paths(options)).to(self.target.device)
+            self.companion = Companion(self.target, options, "score").to(self.target.device)
+            self.diffusion = Companion(self.target, options, "path").to(self.target.device)
             self.encoder = None
             if "encoder" in self.weight_kinds:
                 self.encoder = LatentEncoder(self.target, options).to(self.target.device)
@@ -354,13 +353,3 @@ class DiKL(Sampler):
 
             log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)
         return SolverSamples(x, log_weights, u)
-
-
-def _of_paths(settings):
-    """Settings of the companion that is the diffusion model of path weights."""
-    return replace(
-        settings,
-        score_width=settings.path_width,
-        score_layers=settings.path_layers,
-        score_learning_rate=settings.path_learning_rate,
-    )

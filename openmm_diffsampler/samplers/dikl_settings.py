@@ -216,6 +216,7 @@ _PAPER = DiKLSettings(
     n_refine=0,
     path_width=400,
     path_layers=5,
+    path_learning_rate=1e-3,
 )
 _PARTICLES = replace(
     _PAPER, learning_rate=5e-4, patience=500, width=144, n_layers=8, score_width=144, score_layers=4, n_score_steps=100,
