@@ -105,7 +105,8 @@ def show_wells(sampler, options):
 
     def show(name, wt, seconds, weights):
         share = weights.to(wt.x) @ (wt.x[:, 0::2] > 0).to(wt.x)
-        means = float(weights.double() @ wt.reduced_potential.double()), float(target.reduced_potential(exact).mean())
+        u = torch.where(weights > 0, wt.reduced_potential, 0.0).double()
+        means = float(weights.double() @ u), float(target.reduced_potential(exact).mean())
         largest = f"{float((share - right).abs().max()):.4f}"
         figures = f"{float(share.mean()):.4f}", f"{float(right):.4f}", largest, *(f"{mean:.2f}" for mean in means)
         row(name, *figures, seconds)

@@ -14,7 +14,8 @@ import torch
 from openmm_diffsampler import DiKL, GaussianMixture
 from openmm_diffsampler.samplers.dikl_settings import published_ratios
 
-SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 8, "n_score_steps": 2, "n_final_steps": 4}
+SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 8, "n_score_steps": 2}
+SMALL |= {"n_final_steps": 4, "n_refine": 0}  # one pass, no weights
 POSTERIORS = {
     "sample and 15 draws (default)": {},
     "sample, HMC": {"n_particles": 1, "n_trajectories": 4},

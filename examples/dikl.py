@@ -1,6 +1,6 @@
 """One network pass a sample: train a one-step generator on an energy by reverse diffusive KL, and weigh its samples.
 
-    python examples/dikl.py            # a quarter of an hour on two cores
+    python examples/dikl.py            # half an hour on one core
     python examples/dikl.py --short    # seconds, to see it run
 
 The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler systems` will do.
@@ -30,11 +30,11 @@ for n in (0, 20):
     print(f"mean energy after {n} trajectories: {float(wt.reduced_potential.mean()):.2f} kT")
 
 # Exact weights: of a diffusion model fitted to refined samples, whose samples are its own, or of the pass itself.
-for kind in generator.weight_kinds:
-    wt = generator.sample(50 if short else 1000, kind, seed=2)
+found = {kind: generator.sample(50 if short else 1000, kind, seed=2) for kind in generator.weight_kinds}
+for kind, wt in found.items():
     print(
         f"{kind}: log Z {wt.log_Z:.2f} ± {wt.log_Z_standard_error:.2f}, ESS {wt.effective_sample_size:.1f} of {len(wt)}"
     )
 
-written = write_results(wt, "dw4-samples", name="dw4")
+written = write_results(found["path"], "dw4-samples", name="dw4")
 print(f"wrote {written['report']}")

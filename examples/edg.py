@@ -1,6 +1,6 @@
 """A decoder with forces inside, and a diffusion as its encoder, trained by one bound: EDG.
 
-    python examples/edg.py            # ten minutes on one core
+    python examples/edg.py            # three quarters of an hour on one core
     python examples/edg.py --short    # seconds, to see it run
 
 The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler systems` will do.

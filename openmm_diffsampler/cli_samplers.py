@@ -163,7 +163,8 @@ def sample(
         "seed": seed,
     }
     if loaded.method == "dikl" and kind is None:
-        settings["trajectories after the pass"] = loaded.settings.n_refine if refine is None else refine
+        n_refine = loaded.settings.n_refine if refine is None else refine
+        settings["trajectories after the pass"] = f"{n_refine} of {loaded.settings.n_refine_leapfrog} steps"
     console.print(f"{n:,} samples in {seconds:,.1f} s", highlight=False)
     if kind is not None:
         console.print(f"log Z {wt.log_Z:.4f} ± {wt.log_Z_standard_error:.4f}", highlight=False)

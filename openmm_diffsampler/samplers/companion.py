@@ -82,7 +82,7 @@ class Companion(torch.nn.Module):
 
         Arguments:
             run: the :class:`~openmm_diffsampler.samplers.training.Training`.
-            samples: function n → (n, *event_shape) samples of the generator.
+            samples: function n → (n, *event_shape) samples of the generator, refined or not.
             n_steps: how many.
             rate: share of the learning rate of the settings.
             top: highest time.
@@ -111,8 +111,8 @@ class Companion(torch.nn.Module):
             )
             if not (loss.isfinite() and norm.isfinite()):
                 raise TrainingDivergedError(
-                    f"the companion's loss or its gradient is not finite at step {run.step}; a "
-                    f"{self.part}_learning_rate below {self.learning_rate:g} may help"
+                    f"the loss of the {self.part} network or its gradient is not finite; a {self.part}_learning_rate "
+                    f"below {self.learning_rate:g} may help"
                 )
             self._optimizer.step()
             total += float(loss.detach()) / n_steps
@@ -123,7 +123,7 @@ class Companion(torch.nn.Module):
 
     @torch.no_grad()
     def measure(self, x, run):
-        """Tables of the reverse process, from samples x of the generator."""
+        """Tables of the reverse process, from samples x of what it was fitted to."""
 
         def exact(x_0, x_t, t, generator):
             return (x_0 - x_t) / self.target.per_row(self.schedule.ratio(t)) ** 2
@@ -159,6 +159,14 @@ class Companion(torch.nn.Module):
         return {"diffusion": dict(self.network.state_dict()), "tables": self.tables._asdict()}
 
     def load_sampling_state(self, state):
-        """Put back what :meth:`sampling_state` gave."""
+        """Put back what :meth:`sampling_state` gave.
+
+        Raises:
+            RuntimeError: there is none, in what an earlier version wrote.
+        """
+        if "diffusion" not in state:
+            raise RuntimeError(
+                "there is no diffusion model of refined samples, which path weights need; train it again"
+            )
         self.network.load_state_dict(state["diffusion"])
         self.tables = LevelTables(**state["tables"])

@@ -22,6 +22,7 @@ from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load
 from .levels_density import stratified
 from .progress import sampling_progress
 from .replay import ReplayBuffer
+from .training import TrainingDivergedError
 from .trials import is_near, with_trials
 
 __all__ = ["DiKL"]
@@ -61,7 +62,8 @@ class DiKL(Sampler):
     Weights, both exact:
 
     - ``"path"``: those of a diffusion model that is fitted to the generator's samples, refined as below, once that is
-      done: samples of its own, many passes each. However poor, it is weighed exactly.
+      done: samples of its own, many passes each. They are weighed exactly, however good it is; a mode that neither the
+      generator nor trajectories reach is missing all the same.
     - ``"encoder"``: those of the generator's own samples, ended by Gaussian noise of `output_noise`
       (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`): a density of the latent given the sample, by
       Newton steps from guesses and the Jacobian there. Not for coordinates with periods. Where the generator folds more
@@ -99,16 +101,20 @@ class DiKL(Sampler):
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
-        options = self.settings
         self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
-            self.companion = Companion(self.target, options, "score").to(self.target.device)
-            self.diffusion = Companion(self.target, options, "path").to(self.target.device)
-            self.encoder = None
-            if "encoder" in self.weight_kinds:
-                self.encoder = LatentEncoder(self.target, options).to(self.target.device)
+            self.companion = Companion(self.target, self.settings, "score").to(self.target.device)
+        self._new_densities()
         self.step_size = None
+
+    def _new_densities(self):
+        """What weights come from, before it is fitted: diffusion model and encoder."""
+        options, device = self.settings, self.target.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + 2)
+            self.diffusion = Companion(self.target, options, "path").to(device)
+            self.encoder = LatentEncoder(self.target, options).to(device) if "encoder" in self.weight_kinds else None
 
     def _settings(self, preset, changes):
         return dikl_settings(self.target, preset, changes)
@@ -240,22 +246,30 @@ class DiKL(Sampler):
     def _finish(self, run):
         """The step size of refinement; diffusion model and encoder, which weights need, of the averaged generator."""
         options, target = self.settings, self.target
-        n_pairs = max(options.n_pool, 8 * options.batch_size)
+        self._new_densities()
+        n_pairs = run.share(max(options.n_pool, 8 * options.batch_size))
         z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
         step_size = hamiltonian_step_size(target, wrapped(target, x), options.n_refine_leapfrog, run.generator)
-        self.step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
-        self._fit_diffusion(n_pairs, run)
+        step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
+        self._fit_diffusion(n_pairs, step_size, run)
         if self.encoder is not None:
             self._fit_encoder(z, x + options.output_noise * target.normal(n_pairs, run.generator), run)
+        self.step_size = step_size  # last: until then there is nothing to sample with
 
-    def _fit_diffusion(self, n, run):
-        """To refined samples, `n` at a time."""
+    def _fit_diffusion(self, n_pool, step_size, run):
+        """To refined samples, `n_pool` at a time."""
         n_steps = self.settings.n_final_steps
         self.diffusion.set_up(run)
         with sampling_progress(f"{self.target.name}, diffusion", n_steps, run.progress, unit="steps") as advance:
             for k in range(n_steps):
                 if k % _POOL_STEPS == 0:
-                    pool = ReplayBuffer(self._refined(n, run.generator, self.settings.n_refine).x, n)
+                    state = self._refined(n_pool, run.generator, self.settings.n_refine, step_size)
+                    valid = state.u.isfinite() & state.x.flatten(1).isfinite().all(1)
+                    if run.anywhere(not valid.any()):
+                        raise TrainingDivergedError(
+                            f"no sample of the generator has a finite energy. {self.diagnosis()}"
+                        )
+                    pool = ReplayBuffer(state.x[valid], n_pool)
                 rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
                 self.diffusion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
                 run.stop_if_interrupted("the diffusion model was fitted")
@@ -272,12 +286,12 @@ class DiKL(Sampler):
         for parameter in self.encoder.parameters():
             parameter.data = run.agree(parameter.data)
 
-    def _refined(self, n, generator, n_refine):
+    def _refined(self, n, generator, n_refine, step_size):
         """States (n) of the averaged generator's samples after `n_refine` trajectories on the target."""
         x = self._latents_and_samples(n, generator, self.average)[1]
         state = evaluate(self.target, wrapped(self.target, x))
         for _ in range(n_refine):
-            state, _ = hamiltonian_step(self.target, state, self.step_size, self.settings.n_refine_leapfrog, generator)
+            state, _ = hamiltonian_step(self.target, state, step_size, self.settings.n_refine_leapfrog, generator)
         return state
 
     def diagnosis(self):
@@ -335,7 +349,7 @@ class DiKL(Sampler):
                 return self.diffusion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
             if weights == "encoder":
                 return self._encoded(n, generator, given.get("n_trials", self.settings.n_trials))
-            state = self._refined(n, generator, given.get("n_refine", self.settings.n_refine))
+            state = self._refined(n, generator, given.get("n_refine", self.settings.n_refine), self.step_size)
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
     def _encoded(self, n, generator, n_trials):

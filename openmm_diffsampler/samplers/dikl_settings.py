@@ -31,7 +31,7 @@ class DiKLSettings:
         score_learning_rate: of its Adam.
         n_score_steps: inner steps of denoising score matching to each outer one.
         s_min, s_max: noise-to-signal ratios between which divergences are summed, in the units of x.
-        s_prior: where the ladder of path weights ends, far above `s_max`.
+        s_prior: where the ladders of companion and diffusion model end, far above `s_max`.
         n_levels: of the published ladder, or 0 for a continuous one: ln s even between s_min and s_max.
         coarse_share: of the steps, over which the lowest level falls from s_max to s_min: modes are weighed before they
             part. Not with a ladder.
@@ -55,8 +55,10 @@ class DiKLSettings:
             as published.
         n_final_steps: steps of diffusion model and encoder once the generator is done, for weights.
         n_refine, n_refine_leapfrog: Hamiltonian trajectories on the target itself, and their steps, after the pass of
-            samples without weights, and of those that the diffusion model is fitted to.
-        path_width, path_layers, path_learning_rate: of the diffusion model that path weights are of.
+            samples without weights, and of those that the diffusion model is fitted to: `n_pool` of them, or eight
+            batches, for every 100 of its steps.
+        path_width, path_layers, path_learning_rate: of the diffusion model that path weights are of; its waves are
+            `score_waves`.
         n_path_levels: its reverse steps.
         output_noise: s of the Gaussian that ends the generator for encoder weights, in the units of x.
         encoder_width, encoder_layers: of the networks that guess the latent.

@@ -54,7 +54,7 @@ def test_weights_are_consistent(trained, weights):
 
 
 def test_path_weights_of_a_poor_generator_are_even_after_refinement():
-    """A generator three times too wide: what the companion is fitted to is in equilibrium all the same."""
+    """A generator three times too wide: what the diffusion model is fitted to is in equilibrium all the same."""
     target = GaussianMixture(torch.zeros(1, 3), scales=0.4, name="narrow")
     share = {}
     for n_refine in (0, 20):
@@ -143,10 +143,30 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
     with pytest.raises(StoppedError):
         Stopping(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
     resumed = DiKL(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
-    for ours, theirs in zip(whole.average.parameters(), resumed.average.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    for ours, theirs in zip(whole.companion.parameters(), resumed.companion.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for part in ("average", "companion", "diffusion", "encoder"):
+        ours, theirs = (getattr(sampler, part).parameters() for sampler in (whole, resumed))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), part
+
+
+def test_nothing_samples_before_weights_are_fitted():
+    class StoppedError(Exception):
+        pass
+
+    class Stopping(DiKL):
+        def _fit_encoder(self, z, x, run):
+            raise StoppedError
+
+    sampler = Stopping(DoubleWell(), **FEW)
+    with pytest.raises(StoppedError):
+        sampler.fit(2)
+    with pytest.raises(RuntimeError, match="not been trained"):
+        sampler.sample(5, "path")
+
+
+def test_weights_of_an_earlier_version_are_refused(trained):
+    state = {name: value for name, value in trained.diffusion.sampling_state().items() if name != "diffusion"}
+    with pytest.raises(RuntimeError, match="train it again"):
+        trained.diffusion.load_sampling_state(state)
 
 
 @pytest.mark.parametrize(
@@ -190,15 +210,16 @@ def test_the_weights_that_come_with_forty_modes():
     assert wt.effective_sample_size > 0.5 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
 
-def test_refinement_brings_samples_nearer():
+@pytest.mark.parametrize("n_leapfrog", [3, 5])
+def test_refinement_brings_samples_nearer(n_leapfrog):
     target = DoubleWell()
-    sampler = DiKL(target, **FEW).fit(3)
+    sampler = DiKL(target, n_refine_leapfrog=n_leapfrog, **FEW).fit(3)
     means = [float(sampler.sample(500, None, seed=1, n_refine=n).reduced_potential.mean()) for n in (0, 5, 50)]
     assert means[0] > means[1] > means[2]
     counted = target.n_evaluations
     sampler.sample(10, None)
-    # Twenty trajectories of five steps, unless told otherwise.
-    assert target.n_evaluations - counted == 10 * (1 + 20 * 5)
+    # Twenty trajectories, unless told otherwise.
+    assert target.n_evaluations - counted == 10 * (1 + 20 * n_leapfrog)
     assert dikl_settings(target, "paper").n_refine == 0
 
 
@@ -268,8 +289,10 @@ from openmm_diffsampler import DiKL, GaussianMixture
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
 small = dict(batch_size=16, width=8, score_width=8, path_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
 sampler = DiKL(target, patience=5, learning_rate=1e-9, **small).fit(200)
-size = float(sampler.companion.tables.size.sum())
-Path(f"{torch.distributed.get_rank()}.txt").write_text(repr((sampler.record["n_steps"], size, sampler.step_size)))
+fitted = [float(p.double().sum()) for p in sampler.diffusion.parameters()]
+size = float(sampler.diffusion.tables.size.sum())
+found = sampler.record["n_steps"], size, fitted, sampler.step_size
+Path(f"{torch.distributed.get_rank()}.txt").write_text(repr(found))
 torch.distributed.barrier()
 time.sleep(1)  # while the other one, too, gets to know
 os._exit(0)  # what is tested is over; taking the group down may abort
@@ -287,7 +310,7 @@ def test_two_processes_stop_together_and_sample_alike(tmp_path):
 
 
 def test_the_weights_that_come_with_four_particles():
-    """One pass and a few trajectories reach the mean energy of the reference, −22.45, to .3; log Z of iDEM, 29.675."""
+    """One pass and trajectories have the mean energy of the reference, −22.45, to .3, paths log Z of iDEM, 29.675."""
     sampler = DiKL.pretrained("dw4")
     wt = sampler.sample(4000, None, seed=1)
     assert abs(float(wt.reduced_potential.mean()) + 22.45) < 0.3
@@ -297,8 +320,10 @@ def test_the_weights_that_come_with_four_particles():
 
 def test_the_weights_that_come_with_a_cluster():
     """Mean energy of the reference, −43.0, to 1.5; no overlaps."""
-    wt = DiKL.pretrained("lj13").sample(500, None, seed=1)
+    sampler = DiKL.pretrained("lj13")
+    wt = sampler.sample(500, None, seed=1)
     assert abs(float(wt.reduced_potential.mean()) + 43.0) < 1.5 and float(wt.reduced_potential.max()) < 100
+    assert sampler.sample(250, "path", seed=1, n_levels=100).effective_sample_size > 0.05 * 250
 
 
 def test_the_weights_that_come_with_many_wells():
