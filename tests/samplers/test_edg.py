@@ -187,3 +187,10 @@ def test_the_weights_that_come_with_four_particles():
     wt = EDG.pretrained("dw4").sample(500, seed=1, n_paths=1)
     assert wt.effective_sample_size > 0.05 * 500
     assert abs(wt.log_Z - 29.675) < 4 * wt.log_Z_standard_error < 1
+
+
+def test_the_weights_that_come_with_forty_modes():
+    sampler = EDG.pretrained("gmm40")
+    wt = sampler.sample(2000, seed=1)
+    assert len(set(sampler.target.mode(wt.x).tolist())) == 40
+    assert wt.effective_sample_size > 0.1 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
