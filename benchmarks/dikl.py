@@ -100,8 +100,10 @@ def show_wells(sampler, options):
     target = sampler.target
     exact = target.sample(options.samples, torch.Generator().manual_seed(0))
     right = (exact[:, 0::2] > 0).double().mean()
-    row("samples", "mean occupation of x > 0", "exact", "largest error of 16", "mean energy", "exact", "seconds")
-    row(*["---"] * 7)
+
+    def header():
+        row("samples", "mean occupation of x > 0", "exact", "largest error of 16", "mean energy", "exact", "seconds")
+        row(*["---"] * 7)
 
     def show(name, wt, seconds, weights):
         share = weights.to(wt.x) @ (wt.x[:, 0::2] > 0).to(wt.x)
@@ -111,10 +113,14 @@ def show_wells(sampler, options):
         figures = f"{float(share.mean()):.4f}", f"{float(right):.4f}", largest, *(f"{mean:.2f}" for mean in means)
         row(name, *figures, seconds)
 
+    header()
     even = torch.full((options.samples,), 1 / options.samples)
     for name, wt, seconds in refined(sampler, options.samples, options):
         show(name, wt, f"{seconds:.1f}", even)
-    for kind, wt in show_log_z(sampler, options).items():
+    kept = show_log_z(sampler, options)
+    print()
+    header()
+    for kind, wt in kept.items():
         show(f"reweighted ({kind})", wt, "", wt.weights)
 
 
