@@ -1,6 +1,6 @@
 """One network pass a sample: train a one-step generator on an energy by reverse diffusive KL, and weigh its samples.
 
-    python examples/dikl.py            # half an hour on one core
+    python examples/dikl.py            # ten minutes on one core
     python examples/dikl.py --short    # seconds, to see it run
 
 The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler systems` will do.
