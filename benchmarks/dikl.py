@@ -66,7 +66,7 @@ def untrained(sampler, n, n_trajectories, seed):
     for k in range(n_trajectories):
         step_size = sampler.step_size * min(1, 0.1 + 1.8 * k / n_trajectories)
         state, _ = hamiltonian_step(target, state, step_size, sampler.settings.n_refine_leapfrog, generator)
-    return SimpleNamespace(x=state.x, reduced_potential=state.u)
+    return SimpleNamespace(x=state.x, reduced_potential=state.u, weights=torch.full((n,), 1 / n))
 
 
 def refined(sampler, n, options):
@@ -85,13 +85,14 @@ def show_mixture(sampler, options):
     row("samples", "modes", "mode-weight TV", "floor", "mean energy", "exact", "seconds")
     row(*["---"] * 7)
     exact = target.sample(options.samples, torch.Generator().manual_seed(0))
+    exact_energy = float(target.reduced_potential(exact).mean())
     even = np.full(40, 1 / 40)
     draws = np.random.default_rng(0).multinomial(options.samples, even, 100) / options.samples
     floor = float(0.5 * np.abs(draws - even).sum(1).mean())
     for name, wt, seconds in refined(sampler, options.samples, options):
         share = torch.bincount(target.mode(wt.x), minlength=40) / len(wt.x)
         tv = 0.5 * float((share - 1 / 40).abs().sum())
-        means = f"{float(wt.reduced_potential.mean()):.3f}", f"{float(target.reduced_potential(exact).mean()):.3f}"
+        means = f"{float(wt.reduced_potential.mean()):.3f}", f"{exact_energy:.3f}"
         row(name, int((share > 0).sum()), f"{tv:.4f}", f"{floor:.4f}", *means, f"{seconds:.1f}")
     show_log_z(sampler, options)
 
@@ -99,29 +100,27 @@ def show_mixture(sampler, options):
 def show_wells(sampler, options):
     target = sampler.target
     exact = target.sample(options.samples, torch.Generator().manual_seed(0))
-    right = (exact[:, 0::2] > 0).double().mean()
+    right, exact_energy = (exact[:, 0::2] > 0).double().mean(), float(target.reduced_potential(exact).mean())
 
     def header():
         row("samples", "mean occupation of x > 0", "exact", "largest error of 16", "mean energy", "exact", "seconds")
         row(*["---"] * 7)
 
-    def show(name, wt, seconds, weights):
-        share = weights.to(wt.x) @ (wt.x[:, 0::2] > 0).to(wt.x)
-        u = torch.where(weights > 0, wt.reduced_potential, 0.0).double()
-        means = float(weights.double() @ u), float(target.reduced_potential(exact).mean())
-        largest = f"{float((share - right).abs().max()):.4f}"
-        figures = f"{float(share.mean()):.4f}", f"{float(right):.4f}", largest, *(f"{mean:.2f}" for mean in means)
-        row(name, *figures, seconds)
+    def show(name, wt, seconds):
+        share = wt.weights.to(wt.x) @ (wt.x[:, 0::2] > 0).to(wt.x)
+        u = torch.where(wt.weights > 0, wt.reduced_potential, 0.0).double()
+        largest, mean = float((share - right).abs().max()), float(wt.weights.double() @ u)
+        figures = f"{float(share.mean()):.4f}", f"{float(right):.4f}", f"{largest:.4f}"
+        row(name, *figures, f"{mean:.2f}", f"{exact_energy:.2f}", seconds)
 
     header()
-    even = torch.full((options.samples,), 1 / options.samples)
     for name, wt, seconds in refined(sampler, options.samples, options):
-        show(name, wt, f"{seconds:.1f}", even)
+        show(name, wt, f"{seconds:.1f}")
     kept = show_log_z(sampler, options)
     print()
     header()
     for kind, wt in kept.items():
-        show(f"reweighted ({kind})", wt, "", wt.weights)
+        show(f"reweighted ({kind})", wt, "")
 
 
 def show_particles(sampler, options):

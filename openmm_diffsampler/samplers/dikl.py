@@ -106,11 +106,10 @@ class DiKL(Sampler):
             torch.manual_seed(self.seed + 1)
             self.companion = Companion(self.target, self.settings, "score").to(self.target.device)
         self._new_densities()
-        self.step_size = None
 
     def _new_densities(self):
-        """What weights come from, before it is fitted: diffusion model and encoder."""
-        options, device = self.settings, self.target.device
+        """What samples and weights come from, before it is fitted: step size, diffusion model, encoder."""
+        options, device, self.step_size = self.settings, self.target.device, None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 2)
             self.diffusion = Companion(self.target, options, "path").to(device)

@@ -20,6 +20,10 @@ EIGHT = dict.fromkeys(("batch_size", "width", "score_width", "path_width", "enco
 FEW = SMALL | EIGHT | {"n_final_steps": 4, "n_pool": 32}
 
 
+class StoppedError(Exception):
+    """Ends a training where a test wants it to."""
+
+
 @pytest.fixture(scope="module")
 def trained():
     target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3], name="two modes")
@@ -131,9 +135,6 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
     whole = DiKL(target, **settings)
     whole.fit(8, checkpoint=tmp_path / "whole", checkpoint_every=4)
 
-    class StoppedError(Exception):
-        pass
-
     class Stopping(DiKL):
         def _after_step(self, run):
             if run.step == 7:
@@ -149,14 +150,12 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
 
 
 def test_nothing_samples_before_weights_are_fitted():
-    class StoppedError(Exception):
-        pass
-
     class Stopping(DiKL):
         def _fit_encoder(self, z, x, run):
             raise StoppedError
 
     sampler = Stopping(DoubleWell(), **FEW)
+    sampler.step_size = 0.1  # as if it had been trained before
     with pytest.raises(StoppedError):
         sampler.fit(2)
     with pytest.raises(RuntimeError, match="not been trained"):
