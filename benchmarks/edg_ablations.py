@@ -26,6 +26,7 @@ TARGETS = PLANAR | {
 DECODERS = {
     "hamiltonian, 4 steps": {},
     "hamiltonian, 1 step": {"n_leapfrog": 1},
+    "hamiltonian, 4 steps, curved noise": {"curved_noise": True},
     "gaussian": {"decoder": "gaussian"},
 }
 FORMS = {

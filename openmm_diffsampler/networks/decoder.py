@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .decoder_output import DecoderOutput, denoised
 from .descent import Descent, bounded_force
 from .equivariant import EquivariantNetwork
 from .for_target import network_for
@@ -16,7 +17,7 @@ _N_CORRECTIONS = 4
 
 
 class Decoder(torch.nn.Module):
-    r"""q(x | z) = N(x; μ(z), δ²), where μ ends trajectories of generalised Hamiltonian dynamics.
+    r"""q(x | z), a Gaussian around the end of a trajectory of generalised Hamiltonian dynamics.
 
     A generator network starts them, :math:`y = g(z)`, which steps of :class:`Descent` may follow; another network
     gives the velocity v. Each of the L steps is
@@ -29,13 +30,18 @@ class Decoder(torch.nn.Module):
     with networks Q and T of y and the step, and trainable ε_l. The force f is −∇u, shortened to F_max
     (:func:`~openmm_diffsampler.networks.descent.bounded_force`): what is inside the decoder biases nothing. At last
 
-    .. math:: \mu = y + \tfrac12 \delta^2 f(y), \qquad \delta = \sqrt{2 \epsilon_0}\, e^{\eta},
+    .. math:: q(x \mid z) = N(\mu, \delta^2), \qquad \mu = y + \tfrac12 \delta^2 f(y), \qquad
+              \delta = \sqrt{2 \epsilon_0}\, e^{\eta},
 
-    with η trainable: a Langevin step. T and Q are zero at first. On coordinates that turn in circles μ is any
-    representative, and the Gaussian is wrapped. For particles that are alike, T are vectors of an
-    :class:`EquivariantNetwork` and Q invariant numbers of each particle, so that μ turns and permutes with z.
+    with η trainable: a Langevin step. With `curved_noise` it is a Gaussian that the energy itself narrows where it is
+    stiff, :func:`~openmm_diffsampler.networks.decoder_output.denoised`: the decoder then makes configurations with
+    noise δ, in which what is stiff is blurred, and one Newton step takes that noise out.
 
-    With no steps of either kind this is the plain Gaussian decoder, :math:`\mu = g(z)`.
+    T and Q are zero at first. On coordinates that turn in circles μ is any representative, and the Gaussian is wrapped.
+    For particles that are alike, T are vectors of an :class:`EquivariantNetwork` and Q invariant numbers of each
+    particle, so that q(x | z) turns and permutes with z.
+
+    With no steps of either kind and even noise this is the plain Gaussian decoder, :math:`\mu = g(z)`.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods. A pass takes L + 1
@@ -45,6 +51,10 @@ class Decoder(torch.nn.Module):
         force_clip: F_max in 1/units of x.
         scale, width, n_layers, n_blocks, n_waves, length: of the :class:`Generator` and all other networks.
         n_descent, descent_step: of the :class:`Descent`; 0 steps: none.
+        curved_noise: see above; it takes an evaluation more for each coordinate, and its derivative two.
+
+    Raises:
+        ValueError: curved noise of a target with periods.
 
     References:
         Wang, Guo, Wu & Liu, Energy based diffusion generator for efficient sampling of Boltzmann distributions,
@@ -55,7 +65,8 @@ class Decoder(torch.nn.Module):
         >>> from openmm_diffsampler import DoubleWell
         >>> target = DoubleWell()
         >>> decoder = Decoder(target, n_leapfrog=2, epsilon=0.01, scale=2.0, width=8, n_layers=1)
-        >>> decoder(torch.randn(3, 4, 2), target).shape, round(decoder.output_noise().item(), 4)
+        >>> output = decoder(torch.randn(3, 4, 2), target)
+        >>> output.mean.shape, round(output.width.item(), 4)
         (torch.Size([3, 4, 2]), 0.1414)
     """
 
@@ -74,9 +85,12 @@ class Decoder(torch.nn.Module):
         length=0.5,
         n_descent=0,
         descent_step=1e-3,
+        curved_noise=False,
     ):
         super().__init__()
-        self.epsilon, self.force_clip = float(epsilon), float(force_clip)
+        if curved_noise and target.periods is not None:
+            raise ValueError(f"curved noise is on straight coordinates alone; {target.name} has some that turn")
+        self.epsilon, self.force_clip, self.curved_noise = float(epsilon), float(force_clip), curved_noise
         size = {"width": width, "n_layers": n_layers, "n_waves": n_waves, "length": length}
         self.start = Generator(target, scale=scale, n_blocks=n_blocks, **size)
         self.descent = Descent(n_descent, descent_step) if n_descent else None
@@ -93,13 +107,21 @@ class Decoder(torch.nn.Module):
         """δ, a scalar tensor."""
         return math.sqrt(2 * self.epsilon) * self.log_noise.exp()
 
-    def forward(self, z, target):
-        """z (n, *event_shape), the target that forces are asked of → μ, like z."""
+    def forward(self, z, target, beta=1.0):
+        """z (n, *event_shape), the target that forces are asked of, β → :class:`DecoderOutput`."""
+        y, force = self._moved(z, target)
+        if self.curved_noise:
+            return denoised(target, target.project(y), self.output_noise(), beta)
+        mean = y if force is None else target.project(y + 0.5 * self.output_noise() ** 2 * force)
+        return DecoderOutput(target, mean, self.output_noise())
+
+    def _moved(self, z, target):
+        """Where trajectories end, and the force there where they have a step."""
         y = self.start(z)
         if self.descent is not None:
             y = target.project(self.descent(y, target))  # forces are bounded one by one: their sum is not zero
         if not len(self.corrections):
-            return y
+            return y, None
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))
         v, force = self.velocity(self._inner(y), start).to(z.dtype), bounded_force(target, y, self.force_clip)
         last = self.corrections[-1]
@@ -113,7 +135,7 @@ class Decoder(torch.nn.Module):
                 break  # the velocity is not asked for any more
             push, _, of_force, _ = self._corrections(network, y, end)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
-        return target.project(y + 0.5 * self.output_noise() ** 2 * force)
+        return y, force
 
     def _inner(self, y):
         """What networks see: distances between particles as they are; elsewhere numbers of order one."""

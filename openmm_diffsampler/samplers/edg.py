@@ -6,10 +6,12 @@ import torch
 
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels
-from openmm_diffsampler.diffusion.kernels import log_normal, wrapped
+from openmm_diffsampler.diffusion.kernels import wrapped
+from openmm_diffsampler.mcmc.state import evaluate
 
 from .base import Sampler, require_options
 from .buffer_start import whiten
+from .cooling import Cooling, found_step_sizes
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
@@ -25,11 +27,13 @@ __all__ = ["EDG"]
 
 #: Times at which the reverse process of the latent is tabulated, and latents that it is measured on.
 _N_GRID, _N_MEASURED = 33, 1024
+#: Samples that step sizes of the cooling are found with.
+_N_COOLED = 128
 #: Options of sampling with each kind of weights, and their least values.
 _OPTIONS = {
-    None: {},
-    "path": {"n_levels": 2, "n_paths": 1, "n_trials": 0},
-    "ode": {"n_steps": 1, "n_trials": 0},
+    None: {"n_cooling": 0},
+    "path": {"n_levels": 2, "n_paths": 1, "n_trials": 0, "n_cooling": 0},
+    "ode": {"n_steps": 1, "n_trials": 0, "n_cooling": 0},
 }
 
 
@@ -48,20 +52,24 @@ class EDG(Sampler):
     (:class:`~openmm_diffsampler.samplers.latent_diffusion.LatentDiffusion`), and so one loss trains both, and the
     diffusion is never simulated:
 
-    .. math:: L = \mathrm{E}\Big[\beta u(x) - D \ln\delta + \ln\tfrac{s_{max}}{s_{min}}\,
-              \big|s\,s_\theta(z + s\varepsilon, x) + \varepsilon\big|^2\Big], \qquad x = \mu(z) + \delta\xi.
+    .. math:: L = \mathrm{E}\Big[\beta u(x) - \tfrac12 \ln|C(z)| + \ln\tfrac{s_{max}}{s_{min}}\,
+              \big|s\,s_\theta(z + s\varepsilon, x) + \varepsilon\big|^2\Big], \qquad x = \mu(z) + C(z)^{1/2} \xi.
 
-    Gradients reach the decoder through x in all terms. Preset ``"default"`` starts at a high temperature, β < 1, and
-    lowers it, for modes to be found before they part; ``"paper"`` takes the target as it is and the implicit form of
-    the integrand.
+    Gradients reach the decoder through x in all terms. The covariance C of its noise is δ², or narrower where the
+    energy is stiff. Preset ``"default"`` starts at a high temperature, β < 1, and lowers it, for modes to be found
+    before they part; ``"paper"`` takes the target as it is, even noise, and the implicit form of the integrand.
 
-    Weights, of the decoder's own samples:
+    Training may stop at a higher temperature than that of the target (`beta_end`), where both networks have less to
+    learn. Samples are then cooled by annealed importance sampling in `n_cooling` levels
+    (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact.
+
+    Weights, of what the decoder makes, at β = `beta_end`:
 
     - ``"path"``: with z_0 = z noised to z_T by the forward kernels,
-      :math:`w = e^{-u(x)}\,\frac{1}{q(z) q(x \mid z)}\,\frac{1}{M}\sum_m \frac{p_E(z^m_{0:T} \mid x)}{q(z^m_{1:T}
-      \mid z)}`, whose mean is Z for any encoder and any number M = `n_paths` of paths and of levels `n_levels`.
-    - ``"ode"``: :math:`w = e^{-u(x)} p_E(z \mid x)/(q(z) q(x \mid z))` with p_E by the probability flow: exact up to
-      the error of the solver, and dearer, since it needs the divergence of the score.
+      :math:`w = e^{-\beta u(x)}\,\frac{1}{q(z) q(x \mid z)}\,\frac{1}{M}\sum_m \frac{p_E(z^m_{0:T} \mid x)}{q(z^m_{1:T}
+      \mid z)}`, whose mean is Z(β) for any encoder and any number M = `n_paths` of paths and of levels `n_levels`.
+    - ``"ode"``: :math:`w = e^{-\beta u(x)} p_E(z \mid x)/(q(z) q(x \mid z))` with p_E by the probability flow: exact up
+      to the error of the solver, and dearer, since it needs the divergence of the score.
 
     An encoder that leaks, to latents that lead elsewhere, makes these means Z in name alone: what it leaks is never
     sampled. Both therefore take the density of latents that lead back to x, normalised without bias by the number of
@@ -101,7 +109,7 @@ class EDG(Sampler):
     def __init__(self, target, preset="default", *, seed=0, **settings):
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         self.latent = Latent(self.target)
-        self.tables, self.half = None, 0
+        self.tables, self.step_sizes, self.half = None, None, 0
 
     def _settings(self, preset, changes):
         return edg_settings(self.target, preset, changes)
@@ -122,38 +130,40 @@ class EDG(Sampler):
         """Inverse temperature of a step, in units of that of the target."""
         options = self.settings
         share = options.anneal_share * run.n_steps
-        return 1.0 if run.step >= share else options.beta_start ** (1 - run.step / share)
+        progress = min(1.0, run.step / share) if share else 1.0
+        return options.beta_start ** (1 - progress) * options.beta_end**progress
 
     def _loss(self, run):
         options, target, generator = self.settings, self.target, run.generator
         n, d = run.share(options.batch_size), target.n_degrees_of_freedom
-        z, xi = self.latent.sample(n, generator), target.normal(n, generator)
+        z, xi = self.latent.sample(n, generator), self._output_noise(n, generator)
+        beta = self._beta(run)
         t, level_weights, noise, probes = self._noise(n, generator)
-        x, delta, integrand = run.model(target, z, xi, noise, t, probes)
+        x, log_volume, integrand = run.model(target, z, xi, noise, t, probes, beta)
         u, score = target.reduced_potential_and_score(wrapped(target, x.detach().to(target.dtype)))
-        beta, finite = self._beta(run), u[u.isfinite()]
+        finite = u[u.isfinite()]
         push = self._clipped(-beta * score).to(x.dtype)
         of_encoder = run.model.log_range * (level_weights * integrand).mean()
-        loss = ((push * x).flatten(1).sum(1).mean() - d * delta.log() + of_encoder) / d
+        loss = ((push * x).flatten(1).sum(1).mean() - log_volume.mean() + of_encoder) / d
         self.levels.learn(t, integrand.detach())
-        of_encoder, delta = float(of_encoder.detach()), float(delta.detach())
+        of_encoder, volume = float(of_encoder.detach()), float(log_volume.detach().mean())
         mean = float(finite.mean()) if len(finite) else math.nan
         metrics = {
             "energy": mean,
-            "bound": self._bound(beta * mean, z, delta, of_encoder),
+            "bound": self._bound(beta * mean, z, volume, of_encoder),
             "encoder loss": of_encoder / d,
-            "output noise": delta,
+            "output noise": math.exp(volume / d),
             "posterior width": float(run.model.posterior.log_width.detach().exp()),
             "beta": beta,
         }
         return loss, metrics
 
-    def _bound(self, u, z, delta, of_encoder):
+    def _bound(self, u, z, log_volume, of_encoder):
         """Lower bound of the logarithm of ∫e^{−βu}, βu being `u` on average: −E[βu + ln q(z) + ln q(x|z) − ln p_E]."""
         d, options = self.target.n_degrees_of_freedom, self.settings
         if options.form == "implicit":
             of_encoder += d * self.average.log_range
-        of_noise = d * (math.log(options.s_min) - math.log(delta))  # those of both last Gaussians, less what they share
+        of_noise = d * math.log(options.s_min) - log_volume  # those of both last Gaussians, less what they share
         return float(self.latent.reduced_potential(z).mean()) - u - of_noise - of_encoder
 
     def _noise(self, n, generator):
@@ -185,6 +195,9 @@ class EDG(Sampler):
                 posterior.requires_grad_(False)
         z, x = self._pairs(_N_MEASURED, run)
         self._measure(z, x, run)
+        options = self.settings.beta_end, self.settings.n_cooling_leapfrog
+        sizes = found_step_sizes(self.target, x[:_N_COOLED], *options, run.generator)
+        self.step_sizes = tuple(run.agree(torch.tensor(sizes, dtype=torch.float64)).tolist())
         self.half = int(run.agree(torch.tensor(kept_half(self.target, x))))
 
     def _fit_encoder(self, pairs, run):
@@ -239,10 +252,16 @@ class EDG(Sampler):
     def _decoded(self, n, generator):
         """z, x, log q(x | z), and whether x is near where z leads."""
         target, decoder = self.target, self.average.decoder
-        z, xi = self.latent.sample(n, generator), target.normal(n, generator)
-        delta = float(decoder.output_noise())
-        x = wrapped(target, decoder(z.float(), target).to(target.dtype) + delta * xi)
-        return z, x, log_normal(target, xi, delta), is_near(target, xi)
+        z, noise = self.latent.sample(n, generator), self._output_noise(n, generator)
+        output = decoder(z.float(), target, self.settings.beta_end)
+        output = output._replace(mean=output.mean.to(target.dtype))
+        x = output.at(noise)
+        away = output.standardised(x - output.mean)
+        return z, wrapped(target, x), output.log_density(away), is_near(target, away)
+
+    def _output_noise(self, n, generator):
+        target = self.target
+        return torch.randn(n, *target.event_shape, generator=generator, dtype=target.dtype, device=target.device)
 
     def diagnosis(self):
         with torch.no_grad():
@@ -262,32 +281,34 @@ class EDG(Sampler):
     # Sampling.
 
     def _sampling_state(self):
-        state = {"tables": self.tables._asdict(), "half": self.half}
+        state = {"tables": self.tables._asdict(), "half": self.half, "step sizes": list(self.step_sizes)}
         return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.tables = LevelTables(**state["tables"])
-        self.half = 0 if self.target.mirror is None else state.get("half", 0)
+        self.tables, self.step_sizes = LevelTables(**state["tables"]), tuple(state["step sizes"])
+        self.half = 0 if self.target.mirror is None else state["half"]
         load_coordinates(self.target, state)
 
+    @torch.no_grad()
     def _draw(self, n, weights, generator, given):
-        given = require_options(given, _OPTIONS[weights], weights)
+        given, options = require_options(given, _OPTIONS[weights], weights), self.settings
         if self.tables is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
-        with torch.no_grad():
-            z, x, log_decoder, near = self._decoded(n, generator)
-            u = self.target.reduced_potential(x).double()
-            log_weights, images = torch.zeros_like(u), x
-            if self.half:
-                images, log_weights = mirrored(self.target, x, self.half, generator)
-            if weights is None:
-                return SolverSamples(images, torch.zeros_like(u), u)
-            n_trials = given.pop("n_trials", self.settings.n_trials)
+        z, x, log_decoder, near = self._decoded(n, generator)
+        images, log_weights = x, torch.zeros(n, dtype=torch.float64, device=x.device)
+        if self.half:
+            images, log_weights = mirrored(self.target, x, self.half, generator)
+        state, n_cooling = evaluate(self.target, images), given.pop("n_cooling", options.n_cooling)
+        if weights is not None:
+            n_trials = given.pop("n_trials", options.n_trials)
             encoder = self._encoder(weights, **given)
-            log_weights = log_weights + encoder.log_ratio(z, x, generator) - u - log_decoder.double()
+            log_ratio = encoder.log_ratio(z, x, generator) - log_decoder.double()
+            log_weights = log_weights + log_ratio - options.beta_end * state.u.double()
             if n_trials:
                 log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
-            return SolverSamples(images, log_weights, u)
+        cooling = Cooling(options.beta_end, n_cooling, options.n_cooling_leapfrog, self.step_sizes)
+        state, log_ratio = cooling.run(self.target, state, generator)
+        return SolverSamples(wrapped(self.target, state.x), log_weights + log_ratio.double(), state.u.double())
 
     def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):
         options, posterior = self.settings, self.average.posterior
@@ -299,10 +320,10 @@ class EDG(Sampler):
     def _leads_back(self, encoder, x, generator):
         """Function of rows of x: whether a latent drawn for each leads back to it; a pass of the decoder each."""
         target, decoder = self.target, self.average.decoder
-        delta = float(decoder.output_noise())
 
         def leads_back(rows):
             z = encoder.draw(x[rows], generator)
-            return is_near(target, wrapped(target, x[rows] - decoder(z.float(), target).to(x.dtype)) / delta)
+            output = decoder(z.float(), target, self.settings.beta_end)
+            return is_near(target, output.standardised(wrapped(target, x[rows] - output.mean.to(x.dtype))))
 
         return leads_back

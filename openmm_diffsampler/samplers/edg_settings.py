@@ -27,6 +27,9 @@ class EDGSettings:
         width, n_layers, n_blocks, n_waves: of the networks of the decoder.
         n_descent, descent_step: steps down the energy between start and trajectory, see
             :class:`~openmm_diffsampler.networks.Descent`; 0: none.
+        curved_noise: output noise that is narrower where the energy is stiff, see
+            :func:`~openmm_diffsampler.networks.decoder_output.denoised`; for up to about a hundred coordinates, none of
+            which turns.
         length: ℓ of every :class:`~openmm_diffsampler.networks.EquivariantNetwork`, in the units of x.
         score_width, score_layers, score_waves: of the networks of the encoder.
         s_min, s_max: noise of the latent, which has unit width. s_min is best below the width of q(z | x), about
@@ -35,7 +38,11 @@ class EDGSettings:
         n_times: levels of noise for each configuration of a step.
         adaptive_levels: draw levels by the size of their loss.
         beta_start: inverse temperature that training starts at, 1 for that of the target.
-        anneal_share: of the steps, over which it rises to 1, evenly in its logarithm.
+        beta_end: inverse temperature that it ends at, and that the decoder samples at.
+        anneal_share: of the steps, over which it rises, evenly in its logarithm.
+        n_cooling: levels of annealed importance sampling from `beta_end` to the target, see
+            :class:`~openmm_diffsampler.samplers.cooling.Cooling`; 0: samples stay as they are decoded.
+        n_cooling_leapfrog: steps of the trajectory of each level.
         score_clip: largest size of a row's force in the loss, in units of the median one, against outliers.
         n_final_steps: steps of the encoder once the decoder is done, for weights.
         n_pool: pairs of latent and configuration that these take.
@@ -64,6 +71,7 @@ class EDGSettings:
     n_waves: int = 0
     n_descent: int = 0
     descent_step: float = 1e-3
+    curved_noise: bool = False
     length: float = 0.5
     score_width: int = 128
     score_layers: int = 3
@@ -74,7 +82,10 @@ class EDGSettings:
     n_times: int = 4
     adaptive_levels: bool = True
     beta_start: float = 0.01
+    beta_end: float = 1.0
     anneal_share: float = 0.7
+    n_cooling: int = 0
+    n_cooling_leapfrog: int = 5
     score_clip: float = 5.0
     n_final_steps: int = 2000
     n_pool: int = 16_384
@@ -94,9 +105,11 @@ class EDGSettings:
         require_in_range(self, _MAY_BE_ZERO)
         if not self.s_min < self.s_max:
             raise ValueError(f"s_min is {self.s_min} and s_max {self.s_max}; they must rise")
-        for name in ("beta_start", "anneal_share"):
+        for name in ("beta_start", "beta_end", "anneal_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at most 1")
+        if self.beta_start > self.beta_end:
+            raise ValueError(f"beta_start is {self.beta_start} and beta_end {self.beta_end}; training must not heat")
         if self.ema_decay >= 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1")
         if self.n_path_levels < 2:
@@ -113,6 +126,7 @@ _MAY_BE_ZERO = (
     "anneal_share",
     "n_final_steps",
     "n_trials",
+    "n_cooling",
 )
 
 #: Stands for any molecule in internal coordinates among the names of targets.

@@ -59,6 +59,7 @@ class LatentDiffusion(torch.nn.Module):
             n_waves=o.n_waves,
             n_descent=o.n_descent,
             descent_step=o.descent_step,
+            curved_noise=o.curved_noise,
             **shared,
         )
         self.posterior = LatentScore(
@@ -71,7 +72,7 @@ class LatentDiffusion(torch.nn.Module):
             **shared,
         )
 
-    def forward(self, target, z, xi, noise, t, probes=None):
+    def forward(self, target, z, xi, noise, t, probes=None, beta=1.0):
         """Configurations, and the integrand of the divergence between encoder and decoder.
 
         Arguments:
@@ -83,9 +84,9 @@ class LatentDiffusion(torch.nn.Module):
         Returns:
             x (n, *event_shape), δ, and the integrand (k n,), all differentiable.
         """
-        delta = self.decoder.output_noise()
-        x = self.decoder(z.float(), target) + delta * xi.float()
-        return x, delta, self.integrand(target, z, x, noise, t, probes)
+        output = self.decoder(z.float(), target, beta)
+        x = output.at(xi)
+        return x, output.log_volume(), self.integrand(target, z, x.float(), noise, t, probes)
 
     def integrand(self, target, z, x, noise, t, probes=None):
         """That of :meth:`forward` alone, for configurations x (n, *event_shape)."""

@@ -148,6 +148,19 @@ class Target(ABC):
         """Score −∇u(x): (n, *event_shape) → (n, *event_shape). Differentiable."""
         return self.reduced_potential_and_score(x)[1]
 
+    def hessian_product(self, x, v):
+        """∇∇u(x) v for a vector of each configuration: x, v (n, *event_shape) → (n, *event_shape); no derivatives.
+
+        An evaluation each. Rows that are not finite are zero.
+
+        Example:
+            >>> from openmm_diffsampler import GaussianMixture
+            >>> x = torch.tensor([[1.0, 2.0]])
+            >>> GaussianMixture([[0.0, 0.0]], scales=0.5).hessian_product(x, x)
+            tensor([[4., 8.]], dtype=torch.float64)
+        """
+        return -self._score_vjp_guarded(self._validated(x), v.to(self.dtype).contiguous())
+
     def project(self, x):
         """Move the centroid of each configuration to zero if the target is translation invariant."""
         return x - x.mean(-2, keepdim=True) if self.translation_invariant else x

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from openmm_diffsampler import GaussianMixture, LennardJones
+from openmm_diffsampler import EDG, GaussianMixture, LennardJones, load_system
 from openmm_diffsampler.diffusion import NoiseSchedule
 from openmm_diffsampler.networks import Decoder, LatentScore
 
@@ -33,9 +33,9 @@ def test_particles_turn_with_their_latent():
     turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
     order, t = torch.randperm(5, generator=generator), torch.rand(6)
     close = {"rtol": 2e-3, "atol": 2e-4}
-    there = decoder(z, target)
-    torch.testing.assert_close(decoder(z @ turn, target)[:, order], (there @ turn)[:, order], **close)
-    torch.testing.assert_close(decoder(z[:, order], target), there[:, order], **close)
+    there = decoder(z, target).mean
+    torch.testing.assert_close(decoder(z @ turn, target).mean[:, order], (there @ turn)[:, order], **close)
+    torch.testing.assert_close(decoder(z[:, order], target).mean, there[:, order], **close)
     there = score(z, x, t)
     torch.testing.assert_close(score(z @ turn, x @ turn, t), there @ turn, **close)
     torch.testing.assert_close(score(z[:, order], x[:, order], t), there[:, order], **close)
@@ -52,7 +52,7 @@ def test_forces_guide_the_decoder():
     for n_leapfrog in (0, 4):
         decoder = Decoder(target, n_leapfrog=n_leapfrog, epsilon=0.01, scale=2.0, width=8, n_layers=1)
         with torch.no_grad():
-            energies.append(float(target.reduced_potential(decoder(z, target)).mean()))
+            energies.append(float(target.reduced_potential(decoder(z, target).mean).mean()))
     assert energies[1] < 0.7 * energies[0]
 
 
@@ -61,5 +61,11 @@ def test_the_centroid_stays_where_forces_are_bounded_one_by_one(n_leapfrog):
     target, generator = LennardJones(5), torch.Generator().manual_seed(0)
     decoder = Decoder(target, n_leapfrog=n_leapfrog, epsilon=0.002, scale=0.7, width=8, n_layers=2, n_descent=5)
     with torch.no_grad():
-        there = decoder(target.normal(20, generator).float(), target)
+        there = decoder(target.normal(20, generator).float(), target).mean
     assert float(there.mean(1).abs().max()) < 1e-6
+
+
+def test_curved_noise_is_refused_where_coordinates_turn():
+    target = load_system("alanine-dipeptide").target()
+    with pytest.raises(ValueError, match="some that turn"):
+        EDG(target, curved_noise=True)

@@ -74,7 +74,7 @@ def test_evaluations_are_counted():
     sampler = EDG(target, **FEW | {"n_leapfrog": 3, "n_descent": 2}).fit(2)
     counted = target.n_evaluations
     assert sampler.record["n_evaluations"] == counted
-    sampler.sample(10, None)
+    sampler.sample(10, None, n_cooling=0)
     assert target.n_evaluations - counted == 10 * (2 + 3 + 1 + 1)  # forces of the decoder, and the energy
 
 
@@ -131,6 +131,8 @@ def test_a_molecule_in_internal_coordinates():
         ({"form": "exact"}, ValueError, "form is 'exact'"),
         ({"s_max": 0.001}, ValueError, "must rise"),
         ({"beta_start": 2.0}, ValueError, "at most 1"),
+        ({"beta_start": 0.9, "beta_end": 0.5}, ValueError, "must not heat"),
+        ({"n_cooling": -1}, ValueError, "n_cooling is -1"),
         ({"epsilon": 0.0}, ValueError, "epsilon is 0"),
         ({"n_path_levels": 1}, ValueError, "n_path_levels is 1"),
     ],

@@ -49,6 +49,36 @@ def test_path_weights_are_consistent_for_an_encoder_that_knows_nothing():
     assert wt.log_Z_standard_error < 0.1 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
 
+@pytest.fixture(scope="module")
+def cooled():
+    """Trained at four times the temperature, with noise that the energy narrows, on modes of unequal width."""
+    target = GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], scales=[0.4, 0.8], weights=[1, 3], name="two widths")
+    hot = {"beta_start": 0.1, "beta_end": 0.25, "anneal_share": 0.5, "curved_noise": True, "epsilon": 0.05}
+    return EDG(target, **SMALL, **hot, n_cooling=30, scale=2.0, learning_rate=3e-3, n_final_steps=600).fit(500)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_cooling": 0}, {"n_cooling": 3, "n_trials": 0}], ids=["all", "none", "few"])
+def test_weights_of_cooled_samples_are_consistent(cooled, options):
+    wt = cooled.sample(4000, "path", seed=1, **options)
+    assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error < 0.5
+    share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
+    assert abs(share - 0.75) < 4 * error
+
+
+def test_cooled_samples_are_cold(cooled):
+    exact = float(
+        cooled.target.reduced_potential(cooled.target.sample(20_000, torch.Generator().manual_seed(0))).mean()
+    )
+    cold, hot = (float(cooled.sample(2000, None, seed=2, n_cooling=k).reduced_potential.mean()) for k in (30, 0))
+    assert abs(cold - exact) < 0.5 < hot - exact
+
+
+def test_a_cooled_sampler_is_loaded_as_it_was(cooled, tmp_path):
+    cooled.save(tmp_path)
+    again = load_sampler(tmp_path, cooled.target).sample(20, seed=3)
+    assert torch.equal(again.x, cooled.sample(20, seed=3).x)
+
+
 def test_trials_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
     """Half of the encoder's density is moved to latents far from all: log Z without trials is ln 2 too low."""
     of_density, draw = PathEncoder.log_ratio, PathEncoder.draw
