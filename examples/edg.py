@@ -1,6 +1,6 @@
 """A decoder with forces inside, and a diffusion as its encoder, trained by one bound: EDG.
 
-    python examples/edg.py            # three quarters of an hour on one core
+    python examples/edg.py            # a quarter of an hour on one core
     python examples/edg.py --short    # seconds, to see it run
 
 The target is DW-4, four particles with a double well between each pair; any of `openmm-diffsampler systems` will do.
@@ -21,8 +21,8 @@ generator.fit(5 if short else None, checkpoint="edg-short" if short else "edg-tr
 generator.save("dw4-edg-short" if short else "dw4-edg")
 print(generator.record)
 
-# Samples with exact weights. The mean of the log-weights is the bound that training has raised; log Z is above it by
-# the divergence of decoder and encoder from the target.
+# Samples with exact weights. The decoder makes them at 1/0.3 of the temperature, and trajectories cool them.
+# The mean of the log-weights is a bound of log Z, below it by what decoder, encoder and cooling lack.
 wt = generator.sample(50 if short else 5000, "path", seed=1)
 print(f"log Z {wt.log_Z:.2f} ± {wt.log_Z_standard_error:.2f}, bound {float(wt.log_weights.mean()):.2f}")
 print(f"ESS {wt.effective_sample_size:.1f} of {len(wt)}")

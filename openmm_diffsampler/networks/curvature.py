@@ -59,18 +59,27 @@ def _products(target, x, v):
 
 
 def made_definite(a, least, most):
-    """What symmetric matrices a (n, D, D) lack for eigenvalues between `least` and `most`: zero where they are.
+    r"""Symmetric matrices a (n, D, D) with eigenvalues moved between `least` and `most`, differentiable.
+
+    Rows that are within the bounds stay as they are. Of others, with eigenvectors V that count as constant,
+
+    .. math:: a \mapsto V \,\mathrm{clamp}(\mathrm{diag}(V^\top a V))\, V^\top,
+
+    whose determinant has the right derivative.
+
+    Arguments:
+        least: scalar tensor.
+        most: number; matrices of a Frobenius norm above count as out of bounds.
 
     Example:
-        >>> made_definite(torch.diag(torch.tensor([-1.0, 2.0])).unsqueeze(0), 0.5, 10.0)
-        tensor([[[1.5000, 0.0000],
-                 [0.0000, 0.0000]]])
+        >>> made_definite(torch.diag(torch.tensor([-1.0, 2.0])).unsqueeze(0), torch.tensor(0.5), 10.0).diagonal(0, 1, 2)
+        tensor([[0.5000, 2.0000]])
     """
-    one = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-    _, failed = torch.linalg.cholesky_ex(a - least * one)
-    outside = (failed != 0) | (a.diagonal(dim1=1, dim2=2).amax(1) > most)
-    lacking = torch.zeros_like(a)
-    if outside.any():  # few rows are
-        values, vectors = torch.linalg.eigh(a[outside])
-        lacking[outside] = (vectors * (values.clamp(least, most) - values).unsqueeze(1)) @ vectors.mT
-    return lacking
+    with torch.no_grad():
+        one = torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
+        _, failed = torch.linalg.cholesky_ex(a - least * one)
+        outside = ((failed != 0) | (a.flatten(1).norm(dim=1) > most)).nonzero()[:, 0]
+        vectors = torch.linalg.eigh(a[outside])[1]
+    values = (vectors.mT @ a[outside] @ vectors).diagonal(dim1=1, dim2=2)
+    values = torch.maximum(values, least).clamp(max=most)
+    return a.index_copy(0, outside, (vectors * values.unsqueeze(1)) @ vectors.mT)

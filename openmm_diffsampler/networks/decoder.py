@@ -51,7 +51,7 @@ class Decoder(torch.nn.Module):
         force_clip: F_max in 1/units of x.
         scale, width, n_layers, n_blocks, n_waves, length: of the :class:`Generator` and all other networks.
         n_descent, descent_step: of the :class:`Descent`; 0 steps: none.
-        curved_noise: see above; it takes an evaluation more for each coordinate, and its derivative two.
+        curved_noise: see above; it takes an evaluation more for each coordinate, and its derivative two more for each.
 
     Raises:
         ValueError: curved noise of a target with periods.
@@ -109,33 +109,34 @@ class Decoder(torch.nn.Module):
 
     def forward(self, z, target, beta=1.0):
         """z (n, *event_shape), the target that forces are asked of, β → :class:`DecoderOutput`."""
-        y, force = self._moved(z, target)
+        y, width = self._moved(z, target), self.output_noise()
         if self.curved_noise:
-            return denoised(target, target.project(y), self.output_noise(), beta)
-        mean = y if force is None else target.project(y + 0.5 * self.output_noise() ** 2 * force)
-        return DecoderOutput(target, mean, self.output_noise())
+            return denoised(target, y, width, beta)
+        if len(self.corrections):
+            y = target.project(y + 0.5 * width**2 * bounded_force(target, y, self.force_clip))
+        return DecoderOutput(target, y.to(target.dtype), width)
 
     def _moved(self, z, target):
-        """Where trajectories end, and the force there where they have a step."""
+        """Where trajectories end."""
         y = self.start(z)
         if self.descent is not None:
             y = target.project(self.descent(y, target))  # forces are bounded one by one: their sum is not zero
         if not len(self.corrections):
-            return y, None
+            return y
         start, end = (torch.full((len(z),), value, device=z.device) for value in (0.0, 1.0))
-        v, force = self.velocity(self._inner(y), start).to(z.dtype), bounded_force(target, y, self.force_clip)
-        last = self.corrections[-1]
+        v, last = self.velocity(self._inner(y), start).to(z.dtype), self.corrections[-1]
+        force = bounded_force(target, y, self.force_clip)
         for network, log_step in zip(self.corrections, self.log_steps, strict=True):
             h = math.sqrt(2 * self.epsilon) * log_step.exp()
             push, shift, of_force, of_velocity = self._corrections(network, y, start)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
             y = y + h * (v * (self.epsilon * of_velocity).exp() + shift)
-            force = bounded_force(target, y, self.force_clip)
             if network is last:
                 break  # the velocity is not asked for any more
+            force = bounded_force(target, y, self.force_clip)
             push, _, of_force, _ = self._corrections(network, y, end)
             v = v + h / 2 * (force * (self.epsilon / 2 * of_force).exp() + push)
-        return y, force
+        return target.project(y)
 
     def _inner(self, y):
         """What networks see: distances between particles as they are; elsewhere numbers of order one."""

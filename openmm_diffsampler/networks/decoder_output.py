@@ -11,8 +11,12 @@ from .curvature import hessian, made_definite
 
 __all__ = ["DecoderOutput", "denoised"]
 
-#: Least and largest precision, in units of 1/δ²: where the energy curves down by more than 1/δ², there is no Gaussian.
-_LEAST, _MOST = 0.3, 1e10
+#: Least precision, in units of 1/δ²: where the energy curves down by more than 1/δ², there is no Gaussian.
+_LEAST = 0.3
+#: Largest precision, in the same units times that of the numbers, whose rounding must not reach the least one.
+_MOST = 0.01
+#: Largest Newton step, in units of δ√D.
+_LONGEST = 10.0
 #: Displacement of the differences that third derivatives are, in units of δ.
 _DISPLACEMENT = 1e-3
 
@@ -67,13 +71,12 @@ def denoised(target, y, width, beta):
     .. math:: p(x \mid y) \propto e^{-\beta u(x)}\,N(y; x, \delta^2) \approx N(\mu, A^{-1}), \qquad
               A = \frac{1}{\delta^2} + \beta \nabla\nabla u(y), \qquad \mu = y - \beta A^{-1} \nabla u(y).
 
-    What is stiff is as narrow as in the Boltzmann density, and nothing is wider than δ (by more than a factor 1.8,
-    where the energy curves down). A decoder of such an output need not know the stiff directions; what precedes it is
-    a density with noise.
+    What is stiff is as narrow as in the Boltzmann density, and nothing is wider than δ by more than a factor 1.8, where
+    the energy curves down: eigenvalues of A are at least 0.3/δ². Steps μ − y of more than 10 δ√D are shortened.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` without periods.
-        y: (n, *event_shape), centred where the target is.
+        y: (n, *event_shape), in the space of the target.
         width: δ, a scalar tensor.
         beta: β.
 
@@ -95,11 +98,14 @@ def denoised(target, y, width, beta):
         tensor([[0.0981, 0.4975]], dtype=torch.float64)
     """
     y, width = y.to(target.dtype), width.to(target.dtype)
-    precision, noise = 1 / width**2, float(width.detach())
-    a = beta * hessian(target, y, _DISPLACEMENT * noise)
-    a = a + precision * torch.eye(a.shape[1], dtype=a.dtype, device=a.device)
-    a = a + made_definite(a.detach(), _LEAST / noise**2, _MOST / noise**2)
+    noise, d = float(width.detach()), y[0].numel()
+    one = torch.eye(d, dtype=y.dtype, device=y.device)
+    centred = target.project(one.reshape(d, *y.shape[1:])).flatten(1)
+    curvature = centred @ hessian(target, y, _DISPLACEMENT * noise) @ centred  # exactly in the space of the target
+    most = _MOST / torch.finfo(y.dtype).eps / noise**2
+    a = made_definite(one / width**2 + beta * curvature, _LEAST / width**2, most)
     root = torch.linalg.cholesky(a)
-    force = beta * target.score(y).flatten(1).unsqueeze(2)
-    step = torch.cholesky_solve(force, root).reshape(y.shape)
-    return DecoderOutput(target, target.project(y + step), width, root)
+    step = torch.cholesky_solve(beta * target.score(y).flatten(1).unsqueeze(2), root).squeeze(2)
+    length = step.norm(dim=1, keepdim=True)
+    step = step * (_LONGEST * noise * math.sqrt(d) / length.clamp(min=1e-30)).clamp(max=1)
+    return DecoderOutput(target, target.project(y + step.reshape(y.shape)), width, root)

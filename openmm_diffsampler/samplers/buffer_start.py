@@ -45,11 +45,11 @@ def whiten(run, target):
     return y
 
 
-def hamiltonian_step_size(target, x, n_leapfrog, generator):
-    """The step size of Hamiltonian trajectories that suits a target, learnt on the first of x (n, *event_shape)."""
+def hamiltonian_step_size(target, x, n_leapfrog, generator, beta=1.0):
+    """The step size of Hamiltonian trajectories that suits e^{−βu}, learnt on the first of x (n, *event_shape)."""
     kernel, state = HamiltonianKernel(_STEP_SIZE, n_leapfrog), evaluate(target, x[:_N_CHAINS])
     for _ in range(_N_TRAJECTORIES):
-        state = kernel(target, state, generator, adapt=True)
+        state = kernel(target, state, generator, adapt=True, inverse_temperature=beta)
     kernel.step_size.freeze()
     return kernel.step_size.value
 

@@ -4,16 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-from openmm_diffsampler.mcmc.adaptation import StepSize
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
-from openmm_diffsampler.mcmc.state import evaluate
 
-__all__ = ["Cooling", "found_step_sizes"]
-
-#: Acceptance that step sizes are chosen for, and trajectories that they are found with at either end.
-_ACCEPTANCE, _N_TRIALS = 0.8, 100
-#: Updates that a step size remembers, so that it follows the temperature.
-_MEMORY = 20
+__all__ = ["Cooling"]
 
 
 class Cooling(NamedTuple):
@@ -51,7 +44,7 @@ class Cooling(NamedTuple):
 
     def run(self, target, state, generator):
         """:class:`~openmm_diffsampler.mcmc.state.ChainState` of n samples → that at the end, and log w (n,)."""
-        log_weights, beta = torch.zeros_like(state.u), self.beta
+        log_weights, beta = torch.zeros(len(state), dtype=torch.float64, device=state.u.device), self.beta
         for k in range(1, self.n_levels + 1):
             colder = self.beta ** (1 - k / self.n_levels)
             log_weights, beta = log_weights - _work(state.u, colder - beta), colder
@@ -66,18 +59,5 @@ class Cooling(NamedTuple):
 
 
 def _work(u, rise):
-    """(Δβ) u, and nothing where β stays, whatever u."""
-    return rise * u if rise else torch.zeros_like(u)
-
-
-def found_step_sizes(target, x, beta, n_leapfrog, generator):
-    """Those of :class:`Cooling`, for samples x (n, *event_shape) at β: adapted there, and on the way to 1."""
-    step, state, sizes = StepSize(0.1 * float(x.std()), _ACCEPTANCE), evaluate(target, x), []
-    for colder in (beta, 1.0):
-        for k in range(1, _N_TRIALS + 1):
-            options = {"inverse_temperature": beta ** (1 - k / _N_TRIALS) * colder ** (k / _N_TRIALS)}
-            state, probability = hamiltonian_step(target, state, step.value, n_leapfrog, generator, **options)
-            step.update(float(probability.mean()))
-            step.n_updates = min(step.n_updates, _MEMORY)
-        sizes.append(step.value)
-    return tuple(sizes)
+    """(Δβ) u in double precision, and nothing where β stays, whatever u."""
+    return rise * u.double() if rise else torch.zeros_like(u, dtype=torch.float64)

@@ -10,8 +10,8 @@ from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.state import evaluate
 
 from .base import Sampler, require_options
-from .buffer_start import whiten
-from .cooling import Cooling, found_step_sizes
+from .buffer_start import hamiltonian_step_size, whiten
+from .cooling import Cooling
 from .edg_settings import edg_settings
 from .latent import Latent
 from .latent_diffusion import LatentDiffusion
@@ -27,8 +27,6 @@ __all__ = ["EDG"]
 
 #: Times at which the reverse process of the latent is tabulated, and latents that it is measured on.
 _N_GRID, _N_MEASURED = 33, 1024
-#: Samples that step sizes of the cooling are found with.
-_N_COOLED = 128
 #: Options of sampling with each kind of weights, and their least values.
 _OPTIONS = {
     None: {"n_cooling": 0},
@@ -61,7 +59,8 @@ class EDG(Sampler):
 
     Training may stop at a higher temperature than that of the target (`beta_end`), where both networks have less to
     learn. Samples are then cooled by annealed importance sampling in `n_cooling` levels
-    (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact.
+    (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact. An option of sampling,
+    `n_cooling=0` leaves samples hot: right by their weights alone.
 
     Weights, of what the decoder makes, at β = `beta_end`:
 
@@ -104,12 +103,12 @@ class EDG(Sampler):
     method = "edg"
     weight_kinds = ("path", "ode")
     precision = "32-true"  # bounds are differences of large numbers
-    sampling_batch = 256
+    sampling_batch = 1024
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         self.latent = Latent(self.target)
-        self.tables, self.step_sizes, self.half = None, None, 0
+        self.tables, self.step_sizes, self.half = None, (), 0
 
     def _settings(self, preset, changes):
         return edg_settings(self.target, preset, changes)
@@ -195,10 +194,20 @@ class EDG(Sampler):
                 posterior.requires_grad_(False)
         z, x = self._pairs(_N_MEASURED, run)
         self._measure(z, x, run)
-        options = self.settings.beta_end, self.settings.n_cooling_leapfrog
-        sizes = found_step_sizes(self.target, x[:_N_COOLED], *options, run.generator)
-        self.step_sizes = tuple(run.agree(torch.tensor(sizes, dtype=torch.float64)).tolist())
         self.half = int(run.agree(torch.tensor(kept_half(self.target, x))))
+        self.step_sizes = self._found_step_sizes(x, run)
+
+    def _found_step_sizes(self, x, run):
+        """Of the cooling, at both of its ends; none where nothing is cooled."""
+        options = self.settings
+        if not options.n_cooling:
+            return ()
+        calm = x[self.target.reduced_potential(x).argsort()[: len(x) // 4]]  # overlapping particles do not move
+        sizes = [
+            hamiltonian_step_size(self.target, calm, options.n_cooling_leapfrog, run.generator, beta)
+            for beta in (options.beta_end, 1.0)
+        ]
+        return tuple(run.agree(torch.tensor(sizes, dtype=torch.float64)).tolist())
 
     def _fit_encoder(self, pairs, run):
         """Yields after each step."""
@@ -239,7 +248,7 @@ class EDG(Sampler):
         tables = measure_levels(latent, score, posterior.schedule, z, exact, run.generator, _N_GRID)
         self.tables = LevelTables(*(run.agree(table) for table in tables))
 
-    def _pairs(self, n, run, batch=4096):
+    def _pairs(self, n, run, batch=1024):
         """Latents and configurations (n, *event_shape) of the averaged decoder, those that are finite."""
         with torch.no_grad():
             parts = [self._decoded(min(batch, n - start), run.generator)[:2] for start in range(0, n, batch)]
@@ -254,7 +263,6 @@ class EDG(Sampler):
         target, decoder = self.target, self.average.decoder
         z, noise = self.latent.sample(n, generator), self._output_noise(n, generator)
         output = decoder(z.float(), target, self.settings.beta_end)
-        output = output._replace(mean=output.mean.to(target.dtype))
         x = output.at(noise)
         away = output.standardised(x - output.mean)
         return z, wrapped(target, x), output.log_density(away), is_near(target, away)
@@ -299,6 +307,8 @@ class EDG(Sampler):
         if self.half:
             images, log_weights = mirrored(self.target, x, self.half, generator)
         state, n_cooling = evaluate(self.target, images), given.pop("n_cooling", options.n_cooling)
+        if n_cooling and not self.step_sizes:
+            raise ValueError(f"n_cooling is {n_cooling}; this sampler was trained without, and makes cold samples")
         if weights is not None:
             n_trials = given.pop("n_trials", options.n_trials)
             encoder = self._encoder(weights, **given)
@@ -324,6 +334,6 @@ class EDG(Sampler):
         def leads_back(rows):
             z = encoder.draw(x[rows], generator)
             output = decoder(z.float(), target, self.settings.beta_end)
-            return is_near(target, output.standardised(wrapped(target, x[rows] - output.mean.to(x.dtype))))
+            return is_near(target, output.standardised(wrapped(target, x[rows] - output.mean)))
 
         return leads_back

@@ -41,7 +41,7 @@ class EDGSettings:
         beta_end: inverse temperature that it ends at, and that the decoder samples at.
         anneal_share: of the steps, over which it rises, evenly in its logarithm.
         n_cooling: levels of annealed importance sampling from `beta_end` to the target, see
-            :class:`~openmm_diffsampler.samplers.cooling.Cooling`; 0: samples stay as they are decoded.
+            :class:`~openmm_diffsampler.samplers.cooling.Cooling`; 0, where `beta_end` is 1: none.
         n_cooling_leapfrog: steps of the trajectory of each level.
         score_clip: largest size of a row's force in the loss, in units of the median one, against outliers.
         n_final_steps: steps of the encoder once the decoder is done, for weights.
@@ -110,6 +110,10 @@ class EDGSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at most 1")
         if self.beta_start > self.beta_end:
             raise ValueError(f"beta_start is {self.beta_start} and beta_end {self.beta_end}; training must not heat")
+        if self.beta_end < 1 and not self.n_cooling:
+            raise ValueError(
+                f"beta_end is {self.beta_end} and n_cooling 0; samples need cooling to be those of the target"
+            )
         if self.ema_decay >= 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be below 1")
         if self.n_path_levels < 2:
@@ -155,7 +159,8 @@ _PRESETS = {
     "default": {
         None: EDGSettings(),
         "mog2": _GRID,
-        "mog2i": _PLANAR,
+        # Hot enough to share its samples between both modes, which slow cooling lets them trade on.
+        "mog2i": replace(_PLANAR, beta_end=0.1, n_cooling=5000),
         "mog6": _PLANAR,
         "mog9": _GRID,
         "ring": _PLANAR,
@@ -165,9 +170,9 @@ _PRESETS = {
             s_min=0.003, beta_start=0.002, anneal_share=0.7,
         ),
         "dw4": EDGSettings(
-            n_steps=8000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,
-            n_leapfrog=2, width=48, score_width=96, n_times=2, epsilon=0.005, beta_start=0.2, anneal_share=0.3,
-            n_final_steps=6000,
+            n_steps=3000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,
+            n_leapfrog=2, width=48, score_width=96, n_times=2, epsilon=0.02, curved_noise=True, beta_start=0.2,
+            beta_end=0.3, anneal_share=0.3, n_final_steps=4000, n_cooling=200,
         ),
         "ising": EDGSettings(
             n_steps=2500, batch_size=96, learning_rate=3e-3, width=16, n_waves=3, score_width=16, score_layers=2,
@@ -175,9 +180,10 @@ _PRESETS = {
             n_paths=1,
         ),
         "lj13": EDGSettings(
-            n_steps=6000, batch_size=64, learning_rate=5e-3, scale=1.2, length=0.5, n_descent=40, descent_step=3e-4,
-            n_leapfrog=2, width=32, score_width=48, score_layers=2, n_times=2, epsilon=0.002, s_min=0.005,
-            beta_start=0.2, anneal_share=0.4, n_final_steps=1500, n_pool=4096, n_paths=1,
+            n_steps=3000, batch_size=64, learning_rate=5e-3, scale=2.0, length=0.5, n_descent=10, descent_step=3e-4,
+            n_leapfrog=2, width=32, score_width=64, score_layers=2, n_times=2, epsilon=0.005, curved_noise=True,
+            s_min=0.005, beta_start=0.2, beta_end=0.2, score_clip=20.0, n_final_steps=3000, n_pool=4096, n_paths=1,
+            n_cooling=3000, n_cooling_leapfrog=20,
         ),
         _MOLECULE: EDGSettings(
             n_steps=3000, learning_rate=2e-3, width=192, score_width=256, n_leapfrog=2, beta_start=0.3, s_max=30.0,

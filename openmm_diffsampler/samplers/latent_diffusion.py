@@ -80,9 +80,11 @@ class LatentDiffusion(torch.nn.Module):
             z, xi: (n, *event_shape) draws of the latent, and of the noise that ends the decoder.
             noise, t: (k n, *event_shape) and (k n,), the noise of the latents and its level, k times for each.
             probes: like noise, random directions of unit covariance for the implicit form; None: denoising.
+            beta: inverse temperature, for noise that is curved.
 
         Returns:
-            x (n, *event_shape), δ, and the integrand (k n,), all differentiable.
+            x (n, *event_shape), ½ ln |C| of the covariance C of its noise, (n,) or a scalar, and the integrand (k n,),
+            all differentiable.
         """
         output = self.decoder(z.float(), target, beta)
         x = output.at(xi)

@@ -54,12 +54,39 @@ def test_eigenvalues_end_within_bounds():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(50, 4, 4, generator=generator, dtype=torch.float64)
     a = a + a.mT
-    a[0] = torch.eye(4) * torch.tensor([1.0, 2.0, 3.0, 4.0])
-    lacking = made_definite(a, 0.5, 3.5)
-    values = torch.linalg.eigvalsh(a + lacking)
-    assert float(values.min()) > 0.5 - 1e-9
-    within = torch.eye(4, dtype=torch.float64).unsqueeze(0)
-    assert not made_definite(within, 0.5, 3.5).any()
+    a[0] = 3 * torch.ones(4, 4) + 0.4 * torch.eye(4)  # 12.4 once, with smaller diagonal elements
+    a[1] = torch.diag(torch.tensor([1.0, 2.0, 0.6, 1.1]))
+    least, most = torch.tensor(0.5).double(), 3.5
+    found = made_definite(a, least, most)
+    values = torch.linalg.eigvalsh(found)
+    assert float(values.min()) > 0.5 - 1e-9 and float(values.max()) < 3.5 + 1e-9
+    assert torch.equal(found[1], a[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_overlapping_particles_have_a_gaussian_as_well(dtype):
+    """Whose neighbours in the batch do not notice."""
+    target = LennardJones(5, dtype=dtype)
+    y = target.project(2.0 * spread(DoubleWell(), 1).new_tensor(torch.eye(5)[:, :3].tolist()).to(dtype)).expand(6, 5, 3)
+    y = y.clone()
+    for row, distance in enumerate((1e-6, 1e-3, 0.05, 0.1, 0.3)):
+        y[row, 1] = y[row, 0] + torch.tensor([distance, 0, 0])
+    width = torch.tensor(0.06, dtype=dtype, requires_grad=True)
+    y = target.project(y).requires_grad_()
+    output = denoised(target, y, width, 1.0)
+    torch.testing.assert_close(output.mean[5:], denoised(target, y[5:], width, 1.0).mean)
+    x = output.at(torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0), dtype=dtype))
+    assert bool(x.isfinite().all()) and float(output.mean.detach().abs().max()) < 10
+    (x.sum() + output.log_volume()[4:].sum()).backward()
+    assert bool(width.grad.isfinite()) and bool(y.grad[4:].isfinite().all())
+
+
+def test_gradients_where_the_energy_curves_down():
+    """Between two modes A is 0.3/δ² whatever y: the determinant does not depend on y, and on δ as that of δ² does."""
+    target = GaussianMixture([[-1.0], [1.0]], scales=0.2)
+    y, width = torch.tensor([[0.02]]).double().requires_grad_(), torch.tensor(0.5).double().requires_grad_()
+    of_y, of_width = torch.autograd.grad(denoised(target, y, width, 1.0).log_volume().sum(), (y, width))
+    assert abs(float(of_y)) < 1e-6 and math.isclose(float(of_width), 1 / 0.5, rel_tol=1e-6)
 
 
 def test_the_posterior_of_a_gaussian_is_exact():

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from openmm_diffsampler import DoubleWell, GaussianMixture
+from openmm_diffsampler import GaussianMixture
 from openmm_diffsampler.mcmc.state import evaluate
-from openmm_diffsampler.samplers.cooling import Cooling, found_step_sizes
+from openmm_diffsampler.samplers.cooling import Cooling
 
 N = 4000
 
@@ -56,12 +56,3 @@ def test_at_the_temperature_of_the_target_weights_stay(hot):
     there, log_weights = Cooling(1.0, 20, 3, (0.5, 0.5)).run(target, state, torch.Generator().manual_seed(1))
     assert not log_weights.any() and bool(there.u.isfinite().all())
     assert float(there.u.mean()) < float(state.u[1:].mean()) - 1
-
-
-def test_step_sizes_fit_both_temperatures():
-    """In proportion to widths: √(1/0.1) apart for a harmonic density."""
-    target, generator = GaussianMixture([[0.0] * 4], scales=0.3), torch.Generator().manual_seed(0)
-    hot, cold = found_step_sizes(target, 0.95 * target.normal(200, generator), 0.1, 5, generator)
-    assert 0.7 < hot / cold / math.sqrt(10) < 1.4
-    hot, cold = found_step_sizes(DoubleWell(), DoubleWell().normal(200, generator), 1.0, 5, generator)
-    assert 0.7 < hot / cold < 1.4

@@ -71,11 +71,14 @@ def test_both_forms_of_the_loss_have_one_mean(make):
 
 def test_evaluations_are_counted():
     target = DoubleWell()
-    sampler = EDG(target, **FEW | {"n_leapfrog": 3, "n_descent": 2}).fit(2)
+    sampler = EDG(target, **FEW | {"n_leapfrog": 3, "n_descent": 2, "n_cooling": 4}).fit(2)
     counted = target.n_evaluations
     assert sampler.record["n_evaluations"] == counted
     sampler.sample(10, None, n_cooling=0)
-    assert target.n_evaluations - counted == 10 * (2 + 3 + 1 + 1)  # forces of the decoder, and the energy
+    decoded = 10 * (2 + 3 + 8 + 1 + 1)  # forces of the decoder, its Hessian, the Newton step, and the energy
+    assert target.n_evaluations - counted == decoded
+    sampler.sample(10, None)
+    assert target.n_evaluations - counted == 2 * decoded + 10 * 4 * 5  # leapfrog steps of each level
 
 
 @pytest.mark.parametrize("form", ["denoising", "implicit"])
@@ -109,7 +112,7 @@ def test_a_run_goes_on_where_it_stopped(form, tmp_path):
 @pytest.mark.parametrize("preset", ["paper", "default"])
 def test_every_preset_trains_and_samples(make, preset):
     target = make()
-    sampler = EDG(target, preset, **FEW).fit(3)
+    sampler = EDG(target, preset, **FEW, n_cooling=2).fit(3)
     assert sampler.record["n_steps"] == 3
     raw, weighted = sampler.sample(4, None), sampler.sample(4, "path", n_levels=5)
     assert raw.x.shape == weighted.x.shape == (4, *target.event_shape)
@@ -117,7 +120,8 @@ def test_every_preset_trains_and_samples(make, preset):
 
 def test_a_molecule_in_internal_coordinates():
     target = load_system("alanine-dipeptide").target()
-    sampler = EDG(target, **FEW, n_exploration=60_000, n_chains=32, n_warmup=5).fit(3)
+    cooled = {"beta_end": 0.5, "n_cooling": 2}
+    sampler = EDG(target, **FEW, **cooled, n_exploration=60_000, n_chains=32, n_warmup=5).fit(3)
     for weights in ("path", None):
         wt = sampler.sample(5, weights, **({"n_levels": 4} if weights else {}))
         assert wt.x.shape == (5, 22, 3) and wt.topology.n_atoms == 22
@@ -131,6 +135,7 @@ def test_a_molecule_in_internal_coordinates():
         ({"form": "exact"}, ValueError, "form is 'exact'"),
         ({"s_max": 0.001}, ValueError, "must rise"),
         ({"beta_start": 2.0}, ValueError, "at most 1"),
+        ({"beta_end": 0.5, "n_cooling": 0}, ValueError, "samples need cooling"),
         ({"beta_start": 0.9, "beta_end": 0.5}, ValueError, "must not heat"),
         ({"n_cooling": -1}, ValueError, "n_cooling is -1"),
         ({"epsilon": 0.0}, ValueError, "epsilon is 0"),
@@ -145,11 +150,13 @@ def test_bad_settings(changes, error, match):
 def test_refused_before_work():
     with pytest.raises(RuntimeError, match="has not been trained"):
         EDG(DoubleWell()).sample(3)
-    sampler = EDG(DoubleWell(), **FEW).fit(2)
+    sampler = EDG(GaussianMixture([[0.0]], scales=1.0), **FEW).fit(2)
     with pytest.raises(TypeError, match="unknown options"):
         sampler.sample(3, "path", n_refine=3)
     with pytest.raises(ValueError, match="n_levels is 1"):
         sampler.sample(3, "path", n_levels=1)
+    with pytest.raises(ValueError, match="n_cooling is 3; this sampler was trained without"):
+        sampler.sample(3, None, n_cooling=3)
     with pytest.raises(TypeError, match=r"n_paths is 1\.5"):
         sampler.sample(3, "path", n_paths=1.5)
 
@@ -164,6 +171,7 @@ from openmm_diffsampler import EDG, GaussianMixture
 
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
 small = dict(batch_size=16, width=8, score_width=8, n_leapfrog=1, n_final_steps=4, n_pool=64)
+small |= dict(beta_start=0.1, beta_end=0.5, n_cooling=3, curved_noise=True)
 sampler = EDG(target, **small).fit(5)
 wt = sampler.sample(50, seed=1)
 found = float(sampler.tables.size.sum()), float(wt.x.sum()), wt.log_Z
@@ -187,8 +195,15 @@ def test_two_processes_sample_alike(tmp_path):
 def test_the_weights_that_come_with_four_particles():
     """log Z of iDEM, 29.675 ± .007."""
     wt = EDG.pretrained("dw4").sample(500, seed=1, n_paths=1)
-    assert wt.effective_sample_size > 0.05 * 500
+    assert wt.effective_sample_size > 0.2 * 500
     assert abs(wt.log_Z - 29.675) < 4 * wt.log_Z_standard_error < 1
+
+
+def test_the_weights_that_come_with_thirteen_particles():
+    """log Z of iDEM, 59.78."""
+    wt = EDG.pretrained("lj13").sample(200, seed=1)
+    assert wt.effective_sample_size > 0.1 * 200
+    assert abs(wt.log_Z - 59.78) < 4 * wt.log_Z_standard_error < 1
 
 
 def test_the_weights_that_come_with_forty_modes():

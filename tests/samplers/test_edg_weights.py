@@ -57,9 +57,13 @@ def cooled():
     return EDG(target, **SMALL, **hot, n_cooling=30, scale=2.0, learning_rate=3e-3, n_final_steps=600).fit(500)
 
 
-@pytest.mark.parametrize("options", [{}, {"n_cooling": 0}, {"n_cooling": 3, "n_trials": 0}], ids=["all", "none", "few"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"n_cooling": 0}, {"n_cooling": 3, "n_trials": 0}, {"weights": "ode", "n_steps": 50}],
+    ids=["all", "none", "few", "flow"],
+)
 def test_weights_of_cooled_samples_are_consistent(cooled, options):
-    wt = cooled.sample(4000, "path", seed=1, **options)
+    wt = cooled.sample(4000, seed=1, **options)
     assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error < 0.5
     share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
     assert abs(share - 0.75) < 4 * error

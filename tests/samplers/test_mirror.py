@@ -35,9 +35,10 @@ def test_neither_half_is_kept_where_both_are_there():
     assert kept_half(GaussianMixture([[0.0, 0.0]], scales=1.0), x.abs()) == 0  # says nothing of a mirror
 
 
-def test_a_decoder_that_keeps_one_half(tmp_path):
+@pytest.mark.parametrize("cooled", [{"beta_start": 1.0}, {"beta_start": 0.6, "beta_end": 0.6, "n_cooling": 10}])
+def test_a_decoder_that_keeps_one_half(cooled, tmp_path):
     torch.manual_seed(0)
-    sampler = EDG(TWO, **SMALL, scale=0.5, beta_start=1.0, learning_rate=5e-3, n_final_steps=300)
+    sampler = EDG(TWO, **SMALL, **cooled, scale=0.5, learning_rate=5e-3, n_final_steps=300)
     torch.nn.init.constant_(sampler.model.decoder.start.blocks[0].last.bias, 4.0)  # the decoder starts in one of them
     sampler.fit(200)
     assert sampler.half != 0
