@@ -152,19 +152,20 @@ _PAPER = EDGSettings(
 
 #: Densities in the plane. Waves make the step from mode to mode steep; rings are learnt better without.
 _PLANAR = EDGSettings(n_steps=1500, learning_rate=3e-3, scale=4.0)
-_GRID = replace(_PLANAR, n_waves=4)
+#: Hot enough to share samples between modes, which come out uneven if they part in training.
+_SHARED = replace(_PLANAR, beta_end=0.1, n_cooling=500)
+_GRID = replace(_SHARED, n_waves=4)
 
 _PRESETS = {
     "paper": {None: _PAPER},
     "default": {
         None: EDGSettings(),
         "mog2": _GRID,
-        # Hot enough to share its samples between both modes, which slow cooling lets them trade on.
-        "mog2i": replace(_PLANAR, beta_end=0.1, n_cooling=5000),
-        "mog6": _PLANAR,
+        "mog2i": replace(_SHARED, n_cooling=5000),  # modes of unequal width trade samples as they cool
+        "mog6": _SHARED,
         "mog9": _GRID,
         "ring": _PLANAR,
-        "rings": _PLANAR,
+        "rings": replace(_SHARED, beta_end=0.3),
         "gmm40": EDGSettings(
             n_steps=4000, learning_rate=3e-3, scale=20.0, width=128, n_waves=3, epsilon=0.05, score_waves=4,
             s_min=0.003, beta_start=0.002, anneal_share=0.7,
