@@ -302,13 +302,14 @@ class EDG(Sampler):
         given, options = require_options(given, _OPTIONS[weights], weights), self.settings
         if self.tables is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
+        n_cooling = given.pop("n_cooling", options.n_cooling)
+        if n_cooling and not self.step_sizes:
+            raise ValueError(f"n_cooling is {n_cooling}; this sampler was trained without, and makes cold samples")
         z, x, log_decoder, near = self._decoded(n, generator)
         images, log_weights = x, torch.zeros(n, dtype=torch.float64, device=x.device)
         if self.half:
             images, log_weights = mirrored(self.target, x, self.half, generator)
-        state, n_cooling = evaluate(self.target, images), given.pop("n_cooling", options.n_cooling)
-        if n_cooling and not self.step_sizes:
-            raise ValueError(f"n_cooling is {n_cooling}; this sampler was trained without, and makes cold samples")
+        state = evaluate(self.target, images)
         if weights is not None:
             n_trials = given.pop("n_trials", options.n_trials)
             encoder = self._encoder(weights, **given)
@@ -318,7 +319,7 @@ class EDG(Sampler):
                 log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
         cooling = Cooling(options.beta_end, n_cooling, options.n_cooling_leapfrog, self.step_sizes)
         state, log_ratio = cooling.run(self.target, state, generator)
-        return SolverSamples(wrapped(self.target, state.x), log_weights + log_ratio.double(), state.u.double())
+        return SolverSamples(wrapped(self.target, state.x), log_weights + log_ratio, state.u.double())
 
     def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):
         options, posterior = self.settings, self.average.posterior
