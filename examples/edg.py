@@ -28,7 +28,7 @@ print(f"log Z {wt.log_Z:.2f} ± {wt.log_Z_standard_error:.2f}, bound {float(wt.l
 print(f"ESS {wt.effective_sample_size:.1f} of {len(wt)}")
 
 # More paths for each sample sharpen the estimate of the encoder's density, and more levels the encoder.
-wt = generator.sample(50 if short else 5000, "path", seed=1, n_levels=20 if short else 100, n_paths=8)
+wt = generator.sample(50 if short else 5000, "path", seed=1, n_levels=20 if short else 60)
 print(f"with more paths and levels: ESS {wt.effective_sample_size:.1f} of {len(wt)}")
 
 written = write_results(wt, "dw4-samples", name="dw4")

@@ -3,7 +3,7 @@
 from .levels import LevelTables, measure_levels, place_levels, reverse_spreads
 from .schedules import NoiseSchedule
 from .scores import PosteriorDraws, estimate_score, mixing_weight, posterior_draws, posterior_score
-from .solvers import SolverSamples, flow_log_density, flow_points, flow_samples, path_log_weights, path_samples
+from .solvers import SolverSamples, flow_log_density, flow_samples, path_log_weights, path_samples
 
 __all__ = [
     "LevelTables",
@@ -12,7 +12,6 @@ __all__ = [
     "SolverSamples",
     "estimate_score",
     "flow_log_density",
-    "flow_points",
     "flow_samples",
     "measure_levels",
     "mixing_weight",

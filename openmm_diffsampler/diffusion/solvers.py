@@ -14,7 +14,7 @@ import torch
 
 from .kernels import draw_prior, log_normal, log_prior, require_circles, wrapped
 
-__all__ = ["SolverSamples", "flow_log_density", "flow_points", "flow_samples", "path_log_weights", "path_samples"]
+__all__ = ["SolverSamples", "flow_log_density", "flow_samples", "path_log_weights", "path_samples"]
 
 
 class SolverSamples(NamedTuple):
@@ -177,20 +177,6 @@ def flow_samples(target, score, schedule, n, n_steps, generator, *, width=math.i
     x = wrapped(target, x)
     u = target.reduced_potential(x).double()
     return SolverSamples(x, -u - log_q.double() + change, u)
-
-
-@torch.no_grad()
-def flow_points(target, score, schedule, n, n_steps, generator, *, prior_scale):
-    """x (n, *event_shape) alone of :func:`flow_samples`, which costs no derivatives."""
-    require_circles(target, schedule)
-    x, _ = draw_prior(target, n, prior_scale, generator)
-
-    times = torch.linspace(1, 0, n_steps + 1, dtype=x.dtype, device=x.device)
-
-    def score_alone(x, t, probes):
-        return target.project(score(target.project(x), t.expand(n))), torch.zeros(n, dtype=x.dtype, device=x.device)
-
-    return wrapped(target, _flow(target, schedule, x, times, score_alone)[0])
 
 
 def flow_log_density(target, score, schedule, x_0, n_steps, *, prior_scale=None, width=math.inf):

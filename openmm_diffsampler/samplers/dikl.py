@@ -20,17 +20,17 @@ from .divergence_weights import DivergenceWeights
 from .latent_encoder import LatentEncoder
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import stratified
+from .marginal_density import log_marginal_density
 from .progress import sampling_progress
 from .replay import ReplayBuffer
 from .training import TrainingDivergedError
-from .trials import is_near, with_trials
 
 __all__ = ["DiKL"]
 
 #: Samples that the tables of the reverse process are measured on.
 _N_MEASURED = 1024
 #: Options of sampling with each kind of weights, and their least values.
-_OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_trials": 0}}
+_OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_draws": 0}}
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
 #: Steps after which the samples change that the diffusion model is fitted to.
@@ -347,22 +347,23 @@ class DiKL(Sampler):
             if weights == "path":
                 return self.diffusion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
             if weights == "encoder":
-                return self._encoded(n, generator, given.get("n_trials", self.settings.n_trials))
+                return self._encoded(n, generator, given.get("n_draws", self.settings.n_draws))
             state = self._refined(n, generator, given.get("n_refine", self.settings.n_refine), self.step_size)
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
-    def _encoded(self, n, generator, n_trials):
+    def _encoded(self, n, generator, n_draws):
         z, x = self._latents_and_samples(n, generator, self.average)
         s, target, noise = self.settings.output_noise, self.target, self.target.normal(len(z), generator)
         x = x + s * noise
-        u = target.reduced_potential(x).double()
         latents = self.encoder.latents(self.average, x)
-        log_weights = latents.log_density(z) - u - log_normal(target, z, 1.0) - log_normal(target, noise, s)
-        if n_trials:
 
-            def leads_back(rows):
-                there = self.average(latents.draw(rows, generator).float()).to(x.dtype)
-                return is_near(target, (x[rows] - there) / s)
+        def log_ratio(z, noise):
+            return log_normal(target, z, 1.0) + log_normal(target, noise, s) - latents.log_density(z)
 
-            log_weights = with_trials(log_weights, is_near(target, noise), leads_back, n_trials)
-        return SolverSamples(x, log_weights, u)
+        def draw():
+            other = latents.draw(generator)
+            return log_ratio(other, (x - self.average(other.float()).to(x.dtype)) / s)
+
+        log_q = log_marginal_density(log_ratio(z, noise), draw, n_draws)
+        u = target.reduced_potential(x).double()
+        return SolverSamples(x, -u - log_q, u)

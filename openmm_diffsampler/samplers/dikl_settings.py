@@ -64,8 +64,8 @@ class DiKLSettings:
         encoder_width, encoder_layers: of the networks that guess the latent.
         n_guesses: how many there are.
         n_newton: steps that refine a guess.
-        n_trials: draws of the encoder, at most, until one leads back to the sample, which makes up for those that do
-            not; 0: none.
+        n_draws: latents of the encoder that the density of a sample is averaged over, beside the one that it was made
+            from.
     """
 
     n_steps: int = 3000
@@ -122,7 +122,7 @@ class DiKLSettings:
     encoder_layers: int = 3
     n_guesses: int = 4
     n_newton: int = 6
-    n_trials: int = 1000
+    n_draws: int = 100
 
     def __post_init__(self):
         for name, known in _CHOICES.items():
@@ -171,7 +171,7 @@ _MAY_BE_ZERO = (
     "n_pool",
     "n_refine",
     "n_newton",
-    "n_trials",
+    "n_draws",
 )
 
 

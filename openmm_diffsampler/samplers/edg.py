@@ -18,20 +18,22 @@ from .latent_diffusion import LatentDiffusion
 from .latent_weights import FlowEncoder, PathEncoder
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import LevelDensity
+from .marginal_density import log_marginal_density
 from .mirror import kept_half, mirrored
 from .progress import sampling_progress
 from .training import TrainingDivergedError
-from .trials import is_near, with_trials
 
 __all__ = ["EDG"]
 
 #: Times at which the reverse process of the latent is tabulated, and latents that it is measured on.
 _N_GRID, _N_MEASURED = 33, 1024
+#: Samples that are weighed at a time: networks of particles have intermediate values that should stay in the cache.
+_N_WEIGHED = 256
 #: Options of sampling with each kind of weights, and their least values.
 _OPTIONS = {
     None: {"n_cooling": 0},
-    "path": {"n_levels": 2, "n_paths": 1, "n_trials": 0, "n_cooling": 0},
-    "ode": {"n_steps": 1, "n_trials": 0, "n_cooling": 0},
+    "path": {"n_levels": 2, "n_draws": 0, "n_cooling": 0},
+    "ode": {"n_steps": 1, "n_draws": 0, "n_cooling": 0},
 }
 
 
@@ -62,17 +64,13 @@ class EDG(Sampler):
     (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact. An option of sampling,
     `n_cooling=0` leaves samples hot: right by their weights alone.
 
-    Weights, of what the decoder makes, at β = `beta_end`:
+    Weights, of what the decoder makes, at β = `beta_end`, are :math:`w = e^{-\beta u(x)}/\hat q(x)` with the mean Z(β),
+    whatever the encoder is: q̂ is an average over the latent that x was made from and `n_draws` of the encoder's
+    (:mod:`~openmm_diffsampler.samplers.marginal_density`), for which p_E(z | x) is taken
 
-    - ``"path"``: with z_0 = z noised to z_T by the forward kernels,
-      :math:`w = e^{-\beta u(x)}\,\frac{1}{q(z) q(x \mid z)}\,\frac{1}{M}\sum_m \frac{p_E(z^m_{0:T} \mid x)}{q(z^m_{1:T}
-      \mid z)}`, whose mean is Z(β) for any encoder and any number M = `n_paths` of paths and of levels `n_levels`.
-    - ``"ode"``: :math:`w = e^{-\beta u(x)} p_E(z \mid x)/(q(z) q(x \mid z))` with p_E by the probability flow: exact up
-      to the error of the solver, and dearer, since it needs the divergence of the score.
-
-    An encoder that leaks, to latents that lead elsewhere, makes these means Z in name alone: what it leaks is never
-    sampled. Both therefore take the density of latents that lead back to x, normalised without bias by the number of
-    draws, `n_trials` at most, until the first that does (:mod:`~openmm_diffsampler.samplers.trials`).
+    - ``"path"``: along random paths of the reverse process in `n_levels` steps, each with a density of its own: exact.
+    - ``"ode"``: by the probability flow: exact up to the error of the solver, and dearer, since it needs the divergence
+      of the score.
 
     Where u(−x) = u(x) and a target says so (its `mirror`), a decoder that keeps one of both images is made whole: signs
     of samples are random, and the half that it keeps counts twice (:mod:`~openmm_diffsampler.samplers.mirror`).
@@ -259,13 +257,12 @@ class EDG(Sampler):
         return z[valid], x[valid]
 
     def _decoded(self, n, generator):
-        """z, x, log q(x | z), and whether x is near where z leads."""
+        """z, x and log q(x | z)."""
         target, decoder = self.target, self.average.decoder
         z, noise = self.latent.sample(n, generator), self._output_noise(n, generator)
         output = decoder(z.float(), target, self.settings.beta_end)
         x = output.at(noise)
-        away = output.standardised(x - output.mean)
-        return z, wrapped(target, x), output.log_density(away), is_near(target, away)
+        return z, wrapped(target, x), output.log_density(output.standardised(x - output.mean))
 
     def _output_noise(self, n, generator):
         target = self.target
@@ -305,36 +302,36 @@ class EDG(Sampler):
         n_cooling = given.pop("n_cooling", options.n_cooling)
         if n_cooling and not self.step_sizes:
             raise ValueError(f"n_cooling is {n_cooling}; this sampler was trained without, and makes cold samples")
-        z, x, log_decoder, near = self._decoded(n, generator)
+        z, x, log_decoder = self._decoded(n, generator)
         images, log_weights = x, torch.zeros(n, dtype=torch.float64, device=x.device)
         if self.half:
             images, log_weights = mirrored(self.target, x, self.half, generator)
         state = evaluate(self.target, images)
         if weights is not None:
-            n_trials = given.pop("n_trials", options.n_trials)
-            encoder = self._encoder(weights, **given)
-            log_ratio = encoder.log_ratio(z, x, generator) - log_decoder.double()
-            log_weights = log_weights + log_ratio - options.beta_end * state.u.double()
-            if n_trials:
-                log_weights = with_trials(log_weights, near, self._leads_back(encoder, x, generator), n_trials)
+            n_draws = given.pop("n_draws", options.n_draws)
+            log_q = self._log_density(z, x, log_decoder, self._encoder(weights, **given), n_draws, generator)
+            log_weights = log_weights - log_q - options.beta_end * state.u.double()
         cooling = Cooling(options.beta_end, n_cooling, options.n_cooling_leapfrog, self.step_sizes)
         state, log_ratio = cooling.run(self.target, state, generator)
         return SolverSamples(wrapped(self.target, state.x), log_weights + log_ratio, state.u.double())
 
-    def _encoder(self, weights, n_levels=None, n_paths=None, n_steps=None):
+    def _encoder(self, weights, n_levels=None, n_steps=None):
         options, posterior = self.settings, self.average.posterior
         if weights == "ode":
             return FlowEncoder(self.latent, posterior, n_steps or options.n_ode_steps)
-        sizes = n_levels or options.n_path_levels, n_paths or options.n_paths
-        return PathEncoder(self.latent, posterior, self.tables, *sizes)
+        return PathEncoder(self.latent, posterior, self.tables, n_levels or options.n_path_levels)
 
-    def _leads_back(self, encoder, x, generator):
-        """Function of rows of x: whether a latent drawn for each leads back to it; a pass of the decoder each."""
-        target, decoder = self.target, self.average.decoder
+    def _log_density(self, z, x, log_decoder, encoder, n_draws, generator):
+        """log q(x) (n,), estimated, of samples that latents z led to with densities q(x | z)."""
 
-        def leads_back(rows):
-            z = encoder.draw(x[rows], generator)
-            output = decoder(z.float(), target, self.settings.beta_end)
-            return is_near(target, output.standardised(wrapped(target, x[rows] - output.mean)))
+        def estimate(z, x, log_decoder):
+            def draw():
+                other, log_ratio = encoder.draw(x, generator)
+                output = self.average.decoder(other.float(), self.target, self.settings.beta_end)
+                away = wrapped(self.target, x - output.mean)
+                return log_ratio + output.log_density(output.standardised(away)).double()
 
-        return leads_back
+            return log_marginal_density(encoder.log_ratio(z, x, generator) + log_decoder.double(), draw, n_draws)
+
+        parts = zip(*(values.split(_N_WEIGHED) for values in (z, x, log_decoder)), strict=True)
+        return torch.cat([estimate(*part) for part in parts])

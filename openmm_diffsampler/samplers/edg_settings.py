@@ -47,10 +47,9 @@ class EDGSettings:
         n_final_steps: steps of the encoder once the decoder is done, for weights.
         n_pool: pairs of latent and configuration that these take.
         n_path_levels: steps of path weights.
-        n_paths: paths that the weight of a sample is averaged over.
         n_ode_steps: of probability-flow weights.
-        n_trials: draws of the encoder, at most, until one leads back to the sample, which makes up for those that do
-            not; 0: none.
+        n_draws: latents of the encoder that the density of a sample is averaged over, beside the one that it was made
+            from; 0: the published estimator.
         n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
     """
 
@@ -90,9 +89,8 @@ class EDGSettings:
     n_final_steps: int = 2000
     n_pool: int = 16_384
     n_path_levels: int = 60
-    n_paths: int = 4
     n_ode_steps: int = 100
-    n_trials: int = 100
+    n_draws: int = 16
     n_exploration: int = 1_000_000
     n_chains: int = 256
     n_warmup: int = 100
@@ -129,7 +127,7 @@ _MAY_BE_ZERO = (
     "n_warmup",
     "anneal_share",
     "n_final_steps",
-    "n_trials",
+    "n_draws",
     "n_cooling",
 )
 
@@ -146,8 +144,7 @@ _PAPER = EDGSettings(
     beta_start=1.0,
     score_clip=1e6,
     n_leapfrog=5,
-    n_paths=1,
-    n_trials=0,
+    n_draws=0,
 )
 
 #: Densities in the plane. Waves make the step from mode to mode steep; rings are learnt better without.
@@ -173,17 +170,16 @@ _PRESETS = {
         "dw4": EDGSettings(
             n_steps=3000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,
             n_leapfrog=2, width=48, score_width=96, n_times=2, epsilon=0.02, curved_noise=True, beta_start=0.2,
-            beta_end=0.3, anneal_share=0.3, n_final_steps=4000, n_cooling=200,
+            beta_end=0.3, anneal_share=0.3, n_final_steps=4000, n_path_levels=30, n_draws=8, n_cooling=1000,
         ),
         "ising": EDGSettings(
             n_steps=2500, batch_size=96, learning_rate=3e-3, width=16, n_waves=3, score_width=16, score_layers=2,
             n_leapfrog=2, n_times=2, epsilon=0.02, beta_start=0.5, anneal_share=0.6, n_final_steps=1000, n_pool=4096,
-            n_paths=1,
         ),
         "lj13": EDGSettings(
             n_steps=3000, batch_size=64, learning_rate=5e-3, scale=2.0, length=0.5, n_descent=10, descent_step=3e-4,
             n_leapfrog=2, width=32, score_width=64, score_layers=2, n_times=2, epsilon=0.005, curved_noise=True,
-            s_min=0.005, beta_start=0.2, beta_end=0.2, score_clip=20.0, n_final_steps=3000, n_pool=4096, n_paths=1,
+            s_min=0.005, beta_start=0.2, beta_end=0.2, score_clip=20.0, n_final_steps=3000, n_pool=4096, n_draws=3,
             n_cooling=3000, n_cooling_leapfrog=20,
         ),
         _MOLECULE: EDGSettings(

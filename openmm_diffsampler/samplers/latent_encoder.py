@@ -40,10 +40,12 @@ class LatentMixture(NamedTuple):
         log_normal = log_volume - 0.5 * square - 0.5 * away.shape[2] * math.log(2 * math.pi)
         return torch.logsumexp(self.log_shares + log_normal, 0)
 
-    def draw(self, rows, generator):
-        """One latent for each of `rows`, (len(rows), *event_shape)."""
+    def draw(self, generator):
+        """One latent of each configuration, (n, *event_shape); there is no telling which where no guess was found."""
         options = {"generator": generator, "dtype": torch.float64, "device": self.basis.device}
-        k = torch.multinomial(self.log_shares[:, rows].exp().T, 1, generator=generator)[:, 0]
+        shares = self.log_shares.exp().T
+        k = torch.multinomial(torch.where(shares.sum(1, keepdim=True) > 0, shares, 1.0), 1, generator=generator)[:, 0]
+        rows = torch.arange(len(k), device=k.device)
         noise = torch.randn(len(rows), self.modes.shape[2], 1, **options)
         a = self.modes[k, rows] + torch.linalg.solve_triangular(self.roots[k, rows], noise, upper=True).squeeze(2)
         return (a @ self.basis.T).reshape(-1, *self.event_shape)

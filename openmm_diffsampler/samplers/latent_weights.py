@@ -2,10 +2,8 @@
 
 import math
 
-import torch
-
 from openmm_diffsampler.diffusion import place_levels, reverse_spreads
-from openmm_diffsampler.diffusion.solvers import flow_log_density, flow_points, path_log_weights, path_samples
+from openmm_diffsampler.diffusion.solvers import flow_log_density, flow_samples, path_log_weights, path_samples
 
 __all__ = ["FlowEncoder", "PathEncoder"]
 
@@ -24,37 +22,33 @@ class _Encoder:
 
     def _score(self, x):
         """Score function (z, t) of the latents of x."""
-        return lambda z, t: self.posterior(z, x, t).to(z.dtype)
+        mean = self.posterior.mean(x)
+        return lambda z, t: self.posterior(z, x, t, mean).to(z.dtype)
 
 
 class PathEncoder(_Encoder):
-    """p_E(z | x) by random paths of the reverse process: estimated without bias, for any score and number of levels.
+    """p_E(z | x) by random paths of the reverse process, each with its own density: exact for any number of levels.
 
     Arguments:
         latent, posterior: as above.
         tables: :class:`~openmm_diffsampler.diffusion.LevelTables` of the reverse process.
         n_levels: steps of a path.
-        n_paths: paths that the density is averaged over.
     """
 
-    def __init__(self, latent, posterior, tables, n_levels, n_paths):
+    def __init__(self, latent, posterior, tables, n_levels):
         super().__init__(latent, posterior)
-        self.n_paths, self.times = n_paths, place_levels(tables, n_levels)
+        self.times = place_levels(tables, n_levels)
         spreads = reverse_spreads(self.schedule, self.times, tables.size)
         self.options = {"spreads": spreads, "prior_scale": self.prior_scale}
 
     def log_ratio(self, z, x, generator):
-        """log p_E(z | x) − log q(z), (n,) in double precision."""
-        score = self._score(x)
-        found = [
-            -path_log_weights(self.latent, score, self.schedule, z, self.times, generator, **self.options)
-            for _ in range(self.n_paths)
-        ]
-        return torch.logsumexp(torch.stack(found), 0) - math.log(self.n_paths)
+        """log q(z) − log p_E(z | x), (n,) in double precision, of a random path that noise makes out of z."""
+        return path_log_weights(self.latent, self._score(x), self.schedule, z, self.times, generator, **self.options)
 
     def draw(self, x, generator):
-        """One latent of each x, (n, *event_shape)."""
-        return path_samples(self.latent, self._score(x), self.schedule, len(x), self.times, generator, **self.options).x
+        """A latent of each x, (n, *event_shape), and its log q(z) − log p_E(z | x), those of its path."""
+        found = path_samples(self.latent, self._score(x), self.schedule, len(x), self.times, generator, **self.options)
+        return found.x, found.log_weights
 
 
 class FlowEncoder(_Encoder):
@@ -70,12 +64,13 @@ class FlowEncoder(_Encoder):
         self.n_steps = n_steps
 
     def log_ratio(self, z, x, generator):
-        """log p_E(z | x) − log q(z), (n,) in double precision."""
+        """log q(z) − log p_E(z | x), (n,) in double precision."""
         options = {"prior_scale": self.prior_scale}
         log_density = flow_log_density(self.latent, self._score(x), self.schedule, z, self.n_steps, **options)
-        return log_density + self.latent.reduced_potential(z)
+        return -self.latent.reduced_potential(z) - log_density
 
     def draw(self, x, generator):
-        """One latent of each x, (n, *event_shape)."""
+        """A latent of each x, (n, *event_shape), and its log q(z) − log p_E(z | x)."""
         options = {"prior_scale": self.prior_scale}
-        return flow_points(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options)
+        found = flow_samples(self.latent, self._score(x), self.schedule, len(x), self.n_steps, generator, **options)
+        return found.x, found.log_weights

@@ -91,7 +91,7 @@ def test_draws_of_latents_have_their_density():
     shares = torch.tensor([0.3, 0.7], dtype=torch.float64).log()[:, None].expand(2, n)
     latents = LatentMixture(shares, modes, root, torch.eye(2, dtype=torch.float64), (2,))
     target = GaussianMixture(torch.zeros(1, 2), scales=1.5)
-    z, drawn = target.sample(n, generator), latents.draw(torch.arange(n), generator)
+    z, drawn = target.sample(n, generator), latents.draw(generator)
     ratio = (latents.log_density(z) + target.reduced_potential(z)).exp()
     for h in (torch.ones_like, lambda z: z, lambda z: z**2, lambda z: z.roll(1, 1) * z):
         left, right = ratio[:, None] * h(z), h(drawn)

@@ -30,7 +30,7 @@ def test_the_bound_is_tight_for_a_gaussian():
             return 0 * loss, metrics
 
     sampler = Frozen(target, scale=1.2, **settings).fit(1)  # the decoder stays, the encoder learns
-    wt = sampler.sample(4000, "path", seed=3, n_levels=100, n_paths=8, n_trials=0)
+    wt = sampler.sample(4000, "path", seed=3, n_levels=100, n_draws=8)
     gap = -float(wt.log_weights.mean())
     error = float(wt.log_weights.std()) / 4000**0.5
     assert gap > divergence - 4 * error  # a bound
@@ -44,7 +44,7 @@ def test_the_bound_in_the_metrics_is_the_mean_log_weight(form, tmp_path):
     sampler = EDG(target, **settings).fit(300, metrics=tmp_path, metrics_every=100)
     with open(tmp_path / "metrics.csv", newline="") as file:
         logged = float(list(csv.DictReader(file))[-1]["bound"])
-    exact = float(sampler.sample(2000, "path", seed=1, n_levels=100, n_trials=0).log_weights.mean())
+    exact = float(sampler.sample(2000, "path", seed=1, n_levels=100).log_weights.mean())
     assert abs(logged - exact) < 0.2 and exact > -0.5  # the encoder is fitted further after the last row
 
 
@@ -157,8 +157,8 @@ def test_refused_before_work():
         sampler.sample(3, "path", n_levels=1)
     with pytest.raises(ValueError, match="n_cooling is 3; this sampler was trained without"):
         sampler.sample(3, None, n_cooling=3)
-    with pytest.raises(TypeError, match=r"n_paths is 1\.5"):
-        sampler.sample(3, "path", n_paths=1.5)
+    with pytest.raises(TypeError, match=r"n_draws is 1\.5"):
+        sampler.sample(3, "path", n_draws=1.5)
 
 
 SCRIPT = """
@@ -194,7 +194,7 @@ def test_two_processes_sample_alike(tmp_path):
 
 def test_the_weights_that_come_with_four_particles():
     """log Z of iDEM, 29.675 ± .007."""
-    wt = EDG.pretrained("dw4").sample(500, seed=1, n_paths=1)
+    wt = EDG.pretrained("dw4").sample(500, seed=1, n_draws=4)
     assert wt.effective_sample_size > 0.2 * 500
     assert abs(wt.log_Z - 29.675) < 4 * wt.log_Z_standard_error < 1
 

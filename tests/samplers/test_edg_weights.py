@@ -30,8 +30,8 @@ def test_both_modes_of_unequal_weight(trained):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"n_paths": 1, "n_levels": 12}, {"n_trials": 0}, {"n_trials": 3, "n_paths": 1}],
-    ids=["default", "few levels", "no trials", "few trials"],
+    [{}, {"n_levels": 12}, {"n_draws": 3}],
+    ids=["default", "few levels", "few draws"],
 )
 def test_path_weights_are_consistent(trained, options):
     wt = trained.sample(4000, "path", seed=1, **options)
@@ -45,7 +45,7 @@ def test_path_weights_are_consistent_for_an_encoder_that_knows_nothing():
     """Wrong weights by a decoder and an encoder that have hardly been trained would show in log Z."""
     target = GaussianMixture([[0.5]], scales=0.8)
     sampler = EDG(target, **FEW | {"epsilon": 0.2}).fit(2)
-    wt = sampler.sample(20_000, "path", seed=2, n_levels=10, n_paths=2)
+    wt = sampler.sample(20_000, "path", seed=2, n_levels=10, n_draws=1)
     assert wt.log_Z_standard_error < 0.1 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
 
@@ -59,7 +59,7 @@ def cooled():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"n_cooling": 0}, {"n_cooling": 3, "n_trials": 0}, {"weights": "ode", "n_steps": 50}],
+    [{}, {"n_cooling": 0}, {"n_cooling": 3, "n_draws": 4}, {"weights": "ode", "n_steps": 50, "n_draws": 4}],
     ids=["all", "none", "few", "flow"],
 )
 def test_weights_of_cooled_samples_are_consistent(cooled, options):
@@ -83,39 +83,50 @@ def test_a_cooled_sampler_is_loaded_as_it_was(cooled, tmp_path):
     assert torch.equal(again.x, cooled.sample(20, seed=3).x)
 
 
-def test_trials_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
-    """Half of the encoder's density is moved to latents far from all: log Z without trials is ln 2 too low."""
+def test_draws_make_weights_more_even_and_keep_their_mean(trained):
+    none, some = (trained.sample(4000, "path", seed=1, n_levels=12, n_draws=k) for k in (0, 20))
+    assert some.effective_sample_size > 1.2 * none.effective_sample_size
+    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.15
+
+
+def test_draws_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
+    """Half of the encoder's density is moved to latents far from all: log Z without draws is ln 2 too low."""
     of_density, draw = PathEncoder.log_ratio, PathEncoder.draw
 
     def leaking(encoder, x, generator):
-        z = draw(encoder, x, generator)
+        z, log_ratio = draw(encoder, x, generator)
         wrong = torch.rand(len(x), 1, generator=generator) < 0.5
-        return torch.where(wrong, z + 30.0, z)
+        return torch.where(wrong, z + 30.0, z), log_ratio + math.log(2)
 
-    monkeypatch.setattr(PathEncoder, "log_ratio", lambda *given: of_density(*given) - math.log(2))
+    monkeypatch.setattr(PathEncoder, "log_ratio", lambda *given: of_density(*given) + math.log(2))
     monkeypatch.setattr(PathEncoder, "draw", leaking)
-    with_trials, without = (trained.sample(4000, "path", seed=1, n_paths=1, n_trials=k) for k in (None, 0))
-    assert abs(with_trials.log_Z) < 4 * with_trials.log_Z_standard_error < 0.3
-    assert without.log_Z < -4 * without.log_Z_standard_error
+    some, none = (trained.sample(4000, "path", seed=1, n_draws=k) for k in (None, 0))
+    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.3
+    assert none.log_Z < -4 * none.log_Z_standard_error
 
 
 def test_draws_of_latents_have_the_density_that_weights_take(trained):
-    """E_q[p_E(z|x)/q(z) h(z)] is E[h] over draws of p_E, for an x between the modes."""
+    """E_q[p_E(z|x)/q(z) h(z)] is E[h] over draws of p_E, which say q(z)/p_E(z|x) alike, for an x between the modes."""
     n, generator = 20_000, torch.Generator().manual_seed(0)
     x, z = torch.full((n, 1), 0.3, dtype=torch.float64), trained.latent.sample(n, generator)
     for kind, slack in (("path", 0.0), ("ode", 0.02)):
-        sizes = {"n_levels": 20, "n_paths": 1} if kind == "path" else {"n_steps": 100}
-        encoder = trained._encoder(kind, **sizes)
+        encoder = trained._encoder(kind, **({"n_levels": 20} if kind == "path" else {"n_steps": 100}))
         with torch.no_grad():
-            ratio, drawn = encoder.log_ratio(z, x, generator).exp(), encoder.draw(x, generator)
+            ratio = (-encoder.log_ratio(z, x, generator)).exp()
+            drawn, log_ratio = encoder.draw(x, generator)
         for h in (torch.ones_like, lambda z: z, lambda z: z**2):
             left, right = ratio * h(z)[:, 0], h(drawn)[:, 0]
             error = ((left.var() + right.var()) / n) ** 0.5
             assert abs(float(left.mean() - right.mean())) < 4 * float(error) + slack, kind
+        middle, width = drawn.mean(), drawn.std()  # where draws are, E over them of q/p_E is that under q
+        inside, right = (((values[:, 0] - middle).abs() < width).double() for values in (drawn, z))
+        left = inside * log_ratio.exp()
+        error = ((left.var() + right.var()) / n) ** 0.5
+        assert abs(float(left.mean() - right.mean())) < 4 * float(error) + slack, kind
 
 
 def test_flow_weights_agree_within_the_error_of_the_solver(trained):
-    coarse, fine = (trained.sample(1000, "ode", seed=1, n_steps=n) for n in (25, 200))
+    coarse, fine = (trained.sample(1000, "ode", seed=1, n_steps=n, n_draws=0) for n in (25, 200))
     assert abs(fine.log_Z) < 0.05 + 4 * fine.log_Z_standard_error
     assert abs(coarse.log_Z - fine.log_Z) > abs(fine.log_Z) - 4 * fine.log_Z_standard_error
 
