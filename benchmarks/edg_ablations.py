@@ -37,12 +37,12 @@ FORMS = {
     "denoising, levels drawn evenly": {"adaptive_levels": False},
 }
 WEIGHTS = {
-    "4 paths, trials": ("path", {}),
-    "4 paths, no trials": ("path", {"n_trials": 0}),
-    "1 path, trials": ("path", {"n_paths": 1}),
-    "1 path of 240 levels, trials": ("path", {"n_paths": 1, "n_levels": 240}),
-    "flow, trials": ("ode", {}),
-    "flow, no trials": ("ode", {"n_trials": 0}),
+    "paths of 60 levels, 16 draws": ("path", {}),
+    "paths of 60 levels, 4 draws": ("path", {"n_draws": 4}),
+    "paths of 60 levels, no draws": ("path", {"n_draws": 0}),
+    "paths of 20 levels, 16 draws": ("path", {"n_levels": 20}),
+    "flow, 4 draws": ("ode", {"n_draws": 4}),
+    "flow, no draws": ("ode", {"n_draws": 0}),
 }
 EPSILONS = (1e-4, 1e-3, 1e-2, 0.1, 0.3)
 

@@ -4,15 +4,11 @@ from typing import NamedTuple
 
 import torch
 
-from openmm_diffsampler.mcmc.adaptation import StepSize
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
-from openmm_diffsampler.mcmc.state import ChainState, evaluate
+from openmm_diffsampler.mcmc.state import ChainState
 from openmm_diffsampler.targets import Target
 
-__all__ = ["Bridge", "BridgeEnds", "annealed", "bridge_ends", "bridge_step_size"]
-
-#: Trajectories that the step size is found with, and their acceptance.
-_N_TRIALS, _ACCEPTANCE = 100, 0.8
+__all__ = ["Bridge", "BridgeEnds", "annealed", "bridge_ends"]
 
 
 class BridgeEnds(NamedTuple):
@@ -134,14 +130,3 @@ def annealed(target, log_density, y, log_q, n_levels, n_leapfrog, step_size, gen
         ends = Bridge(target, log_density, k / n_levels).move(ends, step_size, n_leapfrog, generator)
         log_weights = log_weights + share(ends.u, ends.log_q.to(log_q))
     return ends.y, log_weights, ends.u
-
-
-def bridge_step_size(target, log_density, y, initial, n_leapfrog, generator):
-    """The step size that suits Hamiltonian steps half way between q and the target, from samples y of q."""
-    bridge, step = Bridge(target, log_density, 0.5), StepSize(initial, _ACCEPTANCE)
-    state = evaluate(bridge, y)
-    for _ in range(_N_TRIALS):
-        state, probability = hamiltonian_step(bridge, state, step.value, n_leapfrog, generator)
-        step.update(float(probability.mean()))
-    step.freeze()
-    return step.value

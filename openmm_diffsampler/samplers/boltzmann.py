@@ -9,9 +9,10 @@ from openmm_diffsampler.coordinates import InternalTarget, StandardColumns, rand
 from openmm_diffsampler.diffusion import SolverSamples
 from openmm_diffsampler.networks import AutoregressiveDensity
 
-from .annealed_weights import annealed, bridge_step_size
+from .annealed_weights import Bridge, annealed
 from .base import Sampler, require_options
 from .boltzmann_settings import boltzmann_settings
+from .buffer_start import hamiltonian_step_size
 from .exploration import explore_for
 from .generator_buffer import GeneratorBuffer
 from .learnt_coordinates import in_coordinates, standard_columns
@@ -20,8 +21,8 @@ __all__ = ["BoltzmannGenerator"]
 
 #: Rows of a pass without derivatives.
 _CHUNK = 8192
-#: Levels and leapfrog steps of annealed weights, where the step size starts, and the samples that it is found with.
-_N_LEVELS, _N_LEAPFROG, _STEP_SIZE, _N_TRIED = 4, 2, 0.3, 256
+#: Levels and leapfrog steps of annealed weights, and the samples that their step size is found with.
+_N_LEVELS, _N_LEAPFROG, _N_TRIED = 4, 2, 256
 #: Explored configurations that training needs.
 _FEWEST = 100
 #: Held-out configurations that training is watched by.
@@ -179,7 +180,8 @@ class BoltzmannGenerator(Sampler):
     def _finish(self, run):
         self.held_out = self._held_out()
         y = self._samples(_N_TRIED, run.generator)[0]
-        self.step_size = bridge_step_size(self.internal, self._log_density, y, _STEP_SIZE, _N_LEAPFROG, run.generator)
+        half_way = Bridge(self.internal, self._log_density, 0.5)
+        self.step_size = hamiltonian_step_size(half_way, y, _N_LEAPFROG, run.generator)
 
     def diagnosis(self):
         mean = float(self.buffer.u.mean())

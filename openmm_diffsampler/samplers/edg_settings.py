@@ -88,7 +88,7 @@ class EDGSettings:
     score_clip: float = 5.0
     n_final_steps: int = 2000
     n_pool: int = 16_384
-    n_path_levels: int = 60
+    n_path_levels: int = 30
     n_ode_steps: int = 100
     n_draws: int = 16
     n_exploration: int = 1_000_000
@@ -170,7 +170,7 @@ _PRESETS = {
         "dw4": EDGSettings(
             n_steps=3000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,
             n_leapfrog=2, width=48, score_width=96, n_times=2, epsilon=0.02, curved_noise=True, beta_start=0.2,
-            beta_end=0.3, anneal_share=0.3, n_final_steps=4000, n_path_levels=30, n_draws=8, n_cooling=1000,
+            beta_end=0.3, anneal_share=0.3, n_final_steps=4000, n_draws=8, n_cooling=1000,
         ),
         "ising": EDGSettings(
             n_steps=2500, batch_size=96, learning_rate=3e-3, width=16, n_waves=3, score_width=16, score_layers=2,
@@ -179,8 +179,8 @@ _PRESETS = {
         "lj13": EDGSettings(
             n_steps=3000, batch_size=64, learning_rate=5e-3, scale=2.0, length=0.5, n_descent=10, descent_step=3e-4,
             n_leapfrog=2, width=32, score_width=64, score_layers=2, n_times=2, epsilon=0.005, curved_noise=True,
-            s_min=0.005, beta_start=0.2, beta_end=0.2, score_clip=20.0, n_final_steps=3000, n_pool=4096, n_draws=3,
-            n_cooling=3000, n_cooling_leapfrog=20,
+            s_min=0.005, beta_start=0.2, beta_end=0.2, score_clip=20.0, n_final_steps=3000, n_pool=4096,
+            n_path_levels=60, n_draws=3, n_cooling=3000, n_cooling_leapfrog=20,
         ),
         _MOLECULE: EDGSettings(
             n_steps=3000, learning_rate=2e-3, width=192, score_width=256, n_leapfrog=2, beta_start=0.3, s_max=30.0,

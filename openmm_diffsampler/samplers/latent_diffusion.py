@@ -92,13 +92,13 @@ class LatentDiffusion(torch.nn.Module):
 
     def integrand(self, target, z, x, noise, t, probes=None):
         """That of :meth:`forward` alone, for configurations x (n, *event_shape)."""
-        k = len(t) // len(z)
         s = target.per_row(self.schedule.ratio(t))
-        z_t = wrapped(target, z.repeat(k, *(1 for _ in target.event_shape)) + s * noise).float()
-        x = x.repeat(k, *(1 for _ in target.event_shape))
+        tiles = (len(t) // len(z), *(1 for _ in target.event_shape))
+        z, x, mean = (values.repeat(tiles) for values in (z, x, self.posterior.mean(x)))
+        z_t = wrapped(target, z + s * noise).float()
         if probes is not None:
             z_t.requires_grad_()
-        score = self.posterior(z_t, x, t)
+        score = self.posterior(z_t, x, t, mean)
         s = s.float()
         if probes is None:
             return (s * score + noise.float()).flatten(1).square().sum(1)
