@@ -43,12 +43,6 @@ class DecoderOutput(NamedTuple):
         away = torch.linalg.solve_triangular(self.root.mT, noise.to(self.root).flatten(1).unsqueeze(2), upper=True)
         return self.mean + self.target.project(away.reshape(noise.shape))
 
-    def standardised(self, away):
-        """x − μ (n, *event_shape) in units in which it is standard normal: (n, *event_shape)."""
-        if self.root is None:
-            return away / self.width
-        return (self.root.mT @ away.to(self.root).flatten(1).unsqueeze(2)).reshape(away.shape)
-
     def log_volume(self):
         """½ log |covariance| in the space of the target: (n,) or, where all have the same, a scalar."""
         d = self.target.n_degrees_of_freedom
@@ -57,12 +51,13 @@ class DecoderOutput(NamedTuple):
         n_translations = self.root.shape[1] - d  # their precision is 1/δ²
         return -self.root.diagonal(dim1=1, dim2=2).log().sum(1) - n_translations * self.width.log()
 
-    def log_density(self, standardised):
-        """log q(x | z) of standardised x − μ, (n,)."""
+    def log_density(self, away):
+        """log q(x | z) of x − μ (n, *event_shape): (n,)."""
         if self.root is None:
-            return log_normal(self.target, standardised, float(self.width))
+            return log_normal(self.target, away / self.width, float(self.width))
+        standardised = self.root.mT @ away.to(self.root).flatten(1).unsqueeze(2)
         d = self.target.n_degrees_of_freedom
-        return -0.5 * standardised.flatten(1).square().sum(1) - self.log_volume() - 0.5 * d * math.log(2 * math.pi)
+        return -0.5 * standardised.square().sum((1, 2)) - self.log_volume() - 0.5 * d * math.log(2 * math.pi)
 
 
 def denoised(target, y, width, beta):

@@ -262,7 +262,7 @@ class EDG(Sampler):
         z, noise = self.latent.sample(n, generator), self._output_noise(n, generator)
         output = decoder(z.float(), target, self.settings.beta_end)
         x = output.at(noise)
-        return z, wrapped(target, x), output.log_density(output.standardised(x - output.mean))
+        return z, wrapped(target, x), output.log_density(x - output.mean)
 
     def _output_noise(self, n, generator):
         target = self.target
@@ -328,8 +328,7 @@ class EDG(Sampler):
             def draw():
                 other, log_ratio = encoder.draw(x, generator)
                 output = self.average.decoder(other.float(), self.target, self.settings.beta_end)
-                away = wrapped(self.target, x - output.mean)
-                return log_ratio + output.log_density(output.standardised(away)).double()
+                return log_ratio + output.log_density(wrapped(self.target, x - output.mean)).double()
 
             return log_marginal_density(encoder.log_ratio(z, x, generator) + log_decoder.double(), draw, n_draws)
 
