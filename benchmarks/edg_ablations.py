@@ -37,10 +37,10 @@ FORMS = {
     "denoising, levels drawn evenly": {"adaptive_levels": False},
 }
 WEIGHTS = {
-    "paths of 60 levels, 16 draws": ("path", {}),
-    "paths of 60 levels, 4 draws": ("path", {"n_draws": 4}),
-    "paths of 60 levels, no draws": ("path", {"n_draws": 0}),
-    "paths of 20 levels, 16 draws": ("path", {"n_levels": 20}),
+    "16 draws": ("path", {}),
+    "4 draws": ("path", {"n_draws": 4}),
+    "no draws": ("path", {"n_draws": 0}),
+    "16 draws, paths of 20 levels": ("path", {"n_levels": 20}),
     "flow, 4 draws": ("ode", {"n_draws": 4}),
     "flow, no draws": ("ode", {"n_draws": 0}),
 }
