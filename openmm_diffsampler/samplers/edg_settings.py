@@ -144,6 +144,7 @@ _PAPER = EDGSettings(
     beta_start=1.0,
     score_clip=1e6,
     n_leapfrog=5,
+    n_path_levels=60,
     n_draws=0,
 )
 

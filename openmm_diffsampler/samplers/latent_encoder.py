@@ -64,7 +64,8 @@ class LatentEncoder(torch.nn.Module):
 
     .. math:: w = \frac{e^{-u(x)}\, p_E(z \mid x)}{N(z; 0, 1)\, N(x; g(z), s^2)}
 
-    has E[w] = Z for any guess and any generator; where g is one to one and smooth over s, w = e^{−u}/q. A sample whose
+    has E[w] = Z for any guess and any generator; where g is one to one and smooth over s, w = e^{−u}/q. Samples take
+    its average over draws (:mod:`~openmm_diffsampler.samplers.marginal_density`). A sample whose
     latent is not found has a weight near zero: what g folds more often than there are guesses is paid for by the
     effective sample size.
 

@@ -54,5 +54,5 @@ def log_marginal_density(own, draw, n_draws):
     """
     total = own.double()
     for _ in range(n_draws):
-        total = torch.logaddexp(total, draw().double().nan_to_num(nan=-torch.inf, neginf=-torch.inf))
+        total = torch.logaddexp(total, draw().double().nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf))
     return total - math.log(n_draws + 1)
