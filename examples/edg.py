@@ -27,9 +27,9 @@ wt = generator.sample(50 if short else 5000, "path", seed=1)
 print(f"log Z {wt.log_Z:.2f} ± {wt.log_Z_standard_error:.2f}, bound {float(wt.log_weights.mean()):.2f}")
 print(f"ESS {wt.effective_sample_size:.1f} of {len(wt)}")
 
-# More paths for each sample sharpen the estimate of the encoder's density, and more levels the encoder.
+# More levels sharpen the encoder; more draws of it (`n_draws`) the density of a sample, which is averaged over them.
 wt = generator.sample(50 if short else 5000, "path", seed=1, n_levels=20 if short else 60)
-print(f"with more paths and levels: ESS {wt.effective_sample_size:.1f} of {len(wt)}")
+print(f"with more levels: ESS {wt.effective_sample_size:.1f} of {len(wt)}")
 
 written = write_results(wt, "dw4-samples", name="dw4")
 print(f"wrote {written['report']}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import openmm
 from openmm import app, unit
+from scipy.spatial.transform import Rotation
 
 from .system_writer import save_system
 
@@ -220,10 +221,14 @@ def icosahedron(n_shells):
 
 
 def _minimised(system, positions):
+    """The minimum next to positions (n, 3) in nm, turned as they are: rounding decides how a minimisation turns it."""
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(context, tolerance=1e-6)
-    return context.getState(positions=True).getPositions(asNumpy=True)
+    found = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    start, found = positions - positions.mean(0), found - found.mean(0)
+    turn, _ = Rotation.align_vectors(start, found)
+    return unit.Quantity(turn.apply(found) + positions.mean(0), unit.nanometer)
 
 
 #: Name of a built-in system -> what builds the arguments of save_system.
