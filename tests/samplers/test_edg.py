@@ -201,13 +201,13 @@ def test_the_weights_that_come_with_four_particles():
 
 def test_the_weights_that_come_with_thirteen_particles():
     """log Z of iDEM, 59.78."""
-    wt = EDG.pretrained("lj13").sample(200, seed=1)
+    wt = EDG.pretrained("lj13").sample(200, seed=1, n_draws=1)
     assert wt.effective_sample_size > 0.1 * 200
     assert abs(wt.log_Z - 59.78) < 4 * wt.log_Z_standard_error < 1
 
 
 def test_the_weights_that_come_with_forty_modes():
     sampler = EDG.pretrained("gmm40")
-    wt = sampler.sample(2000, seed=1)
+    wt = sampler.sample(2000, seed=1, n_draws=4)
     assert len(set(sampler.target.mode(wt.x).tolist())) == 40
     assert wt.effective_sample_size > 0.1 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
