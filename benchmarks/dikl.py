@@ -64,7 +64,7 @@ def untrained(sampler, n, n_trajectories, seed):
     target, generator = sampler.target, torch.Generator().manual_seed(seed)
     state = evaluate(target, sampler.settings.scale * target.normal(n, generator))
     for k in range(n_trajectories):
-        step_size = sampler.step_size * min(1, 0.1 + 1.8 * k / n_trajectories)
+        step_size = sampler.sampling.step_size * min(1, 0.1 + 1.8 * k / n_trajectories)
         state, _ = hamiltonian_step(target, state, step_size, sampler.settings.n_refine_leapfrog, generator)
     return SimpleNamespace(x=state.x, reduced_potential=state.u, weights=torch.full((n,), 1 / n))
 

@@ -67,7 +67,8 @@ def denoised(target, y, width, beta):
               A = \frac{1}{\delta^2} + \beta \nabla\nabla u(y), \qquad \mu = y - \beta A^{-1} \nabla u(y).
 
     What is stiff is as narrow as in the Boltzmann density, and nothing is wider than δ by more than a factor 1.8, where
-    the energy curves down: eigenvalues of A are at least 0.3/δ². Steps μ − y of more than 10 δ√D are shortened.
+    the energy curves down: eigenvalues of A are at least 0.3/δ². Steps μ − y of more than 10 δ√D are shortened. Where
+    ∇∇u is not finite, as of particles on top of each other, A is 1/δ².
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` without periods.
@@ -97,6 +98,8 @@ def denoised(target, y, width, beta):
     one = torch.eye(d, dtype=y.dtype, device=y.device)
     centred = target.project(one.reshape(d, *y.shape[1:])).flatten(1)
     curvature = centred @ hessian(target, y, _DISPLACEMENT * noise) @ centred  # exactly in the space of the target
+    finite = curvature.isfinite().all((1, 2), keepdim=True)
+    curvature = torch.where(finite, curvature, 0.0)
     most = _MOST / torch.finfo(y.dtype).eps / noise**2
     a = made_definite(one / width**2 + beta * curvature, _LEAST / width**2, most)
     root = torch.linalg.cholesky(a)

@@ -5,36 +5,26 @@ import math
 import torch
 
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
-from openmm_diffsampler.diffusion import SolverSamples
-from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
-from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
+from openmm_diffsampler.diffusion.kernels import draw_prior
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
-from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.networks import Generator
 
 from .base import Sampler, require_options
-from .buffer_start import hamiltonian_step_size, whiten
+from .buffer_start import whiten
 from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
 from .divergence_weights import DivergenceWeights
-from .latent_encoder import LatentEncoder
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import stratified
-from .marginal_density import log_marginal_density
-from .progress import sampling_progress
+from .one_step_sampling import OneStepSampling, one_pass
 from .replay import ReplayBuffer
-from .training import TrainingDivergedError
 
 __all__ = ["DiKL"]
 
-#: Samples that the tables of the reverse process are measured on.
-_N_MEASURED = 1024
 #: Options of sampling with each kind of weights, and their least values.
 _OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_draws": 0}}
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
-#: Steps after which the samples change that the diffusion model is fitted to.
-_POOL_STEPS = 100
 
 
 class DiKL(Sampler):
@@ -101,19 +91,14 @@ class DiKL(Sampler):
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
-        self.weight_kinds = ("path", "encoder") if self.target.periods is None else ("path",)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
             self.companion = Companion(self.target, self.settings, "score").to(self.target.device)
-        self._new_densities()
+        self.sampling = self._new_sampling()
+        self.weight_kinds = self.sampling.weight_kinds
 
-    def _new_densities(self):
-        """What samples and weights come from, before it is fitted: step size, diffusion model, encoder."""
-        options, device, self.step_size = self.settings, self.target.device, None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + 2)
-            self.diffusion = Companion(self.target, options, "path").to(device)
-            self.encoder = LatentEncoder(self.target, options).to(device) if "encoder" in self.weight_kinds else None
+    def _new_sampling(self):
+        return OneStepSampling(self.target, self.settings, self.seed + 2)
 
     def _settings(self, preset, changes):
         return dikl_settings(self.target, preset, changes)
@@ -129,7 +114,7 @@ class DiKL(Sampler):
         options, target = self.settings, self.target
         if isinstance(target, WhitenedTarget):
             whiten(run, target)
-        latest = self._latents_and_samples(options.batch_size, run.generator, run.model)[1]
+        latest = one_pass(target, run.model, options.batch_size, run.generator)[1]
         self.pool = ReplayBuffer(latest, self._pool_size)
         self.kept, self.gap, self.least_gap, self.least_step = None, None, math.inf, 0
 
@@ -148,11 +133,6 @@ class DiKL(Sampler):
             **{name: getattr(options, name) for name in names},
         )
 
-    def _latents_and_samples(self, n, generator, model):
-        z = draw_prior(self.target, n, 1.0, generator)[0]
-        with torch.no_grad():
-            return z, model(z.float()).to(self.target.dtype)
-
     @property
     def _pool_size(self):
         return self.settings.n_pool or self.settings.batch_size
@@ -161,7 +141,7 @@ class DiKL(Sampler):
         """What the companion is fitted to: the generator's samples of the latest steps, or new ones."""
         if self.settings.n_pool:
             return self.pool.x[self.pool.draw(n, run.generator)]
-        return self._latents_and_samples(n, run.generator, run.model)[1]
+        return one_pass(self.target, run.model, n, run.generator)[1]
 
     def _times(self, n, generator, done):
         """t (n,) of the levels at which divergences are taken, when a share `done` of the steps is."""
@@ -188,7 +168,7 @@ class DiKL(Sampler):
         z, noise, t, new = self._noise(n, generator, done)
         x = run.model(z.float())
         clean = x.detach().to(target.dtype)
-        latest = clean if self.kept is None else self._latents_and_samples(n, generator, run.model)[1]
+        latest = clean if self.kept is None else one_pass(target, run.model, n, generator)[1]
         self.pool.append(latest[latest.flatten(1).isfinite().all(1)])
         s = self.companion.schedule.ratio(t)
         x_t = clean + self.target.per_row(s) * noise
@@ -243,55 +223,8 @@ class DiKL(Sampler):
         return bool(self.settings.patience) and run.step - self.least_step > self.settings.patience
 
     def _finish(self, run):
-        """The step size of refinement; diffusion model and encoder, which weights need, of the averaged generator."""
-        options, target = self.settings, self.target
-        self._new_densities()
-        n_pairs = run.share(max(options.n_pool, 8 * options.batch_size))
-        z, x = self._latents_and_samples(n_pairs, run.generator, self.average)
-        step_size = hamiltonian_step_size(target, wrapped(target, x), options.n_refine_leapfrog, run.generator)
-        step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
-        self._fit_diffusion(n_pairs, step_size, run)
-        if self.encoder is not None:
-            self._fit_encoder(z, x + options.output_noise * target.normal(n_pairs, run.generator), run)
-        self.step_size = step_size  # last: until then there is nothing to sample with
-
-    def _fit_diffusion(self, n_pool, step_size, run):
-        """To refined samples, `n_pool` at a time."""
-        n_steps = self.settings.n_final_steps
-        self.diffusion.set_up(run)
-        with sampling_progress(f"{self.target.name}, diffusion", n_steps, run.progress, unit="steps") as advance:
-            for k in range(n_steps):
-                if k % _POOL_STEPS == 0:
-                    state = self._refined(n_pool, run.generator, self.settings.n_refine, step_size)
-                    valid = state.u.isfinite() & state.x.flatten(1).isfinite().all(1)
-                    if run.anywhere(not valid.any()):
-                        raise TrainingDivergedError(
-                            f"no sample of the generator has a finite energy. {self.diagnosis()}"
-                        )
-                    pool = ReplayBuffer(state.x[valid], n_pool)
-                rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
-                self.diffusion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
-                run.stop_if_interrupted("the diffusion model was fitted")
-                advance(1)
-        self.diffusion.measure(pool.x[:_N_MEASURED], run)
-
-    def _fit_encoder(self, z, x, run):
-        """To pairs of latents and what the generator makes of them."""
-        n_steps = self.settings.n_final_steps
-        with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
-            for _ in self.encoder.fit((z, x), n_steps, self.settings.batch_size, run.generator):
-                run.stop_if_interrupted("the encoder was fitted")
-                advance(1)
-        for parameter in self.encoder.parameters():
-            parameter.data = run.agree(parameter.data)
-
-    def _refined(self, n, generator, n_refine, step_size):
-        """States (n) of the averaged generator's samples after `n_refine` trajectories on the target."""
-        x = self._latents_and_samples(n, generator, self.average)[1]
-        state = evaluate(self.target, wrapped(self.target, x))
-        for _ in range(n_refine):
-            state, _ = hamiltonian_step(self.target, state, step_size, self.settings.n_refine_leapfrog, generator)
-        return state
+        self.sampling = self._new_sampling()
+        self.sampling.fit(self.average, run)
 
     def diagnosis(self):
         u = self.target.reduced_potential(self.pool.x)
@@ -327,43 +260,12 @@ class DiKL(Sampler):
     # Sampling.
 
     def _sampling_state(self):
-        state = self.diffusion.sampling_state() | {"step size": self.step_size}
-        if self.encoder is not None:
-            state["encoder"] = dict(self.encoder.state_dict())
-        return state | coordinates_state(self.target)
+        return self.sampling.state() | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.diffusion.load_sampling_state(state)
-        self.step_size = state["step size"]
-        if "encoder" in state:
-            self.encoder.load_state_dict(state["encoder"])
+        self.sampling.load_state(state)
         load_coordinates(self.target, state)
 
     def _draw(self, n, weights, generator, given):
         given = require_options(given, _OPTIONS[weights], weights)
-        if self.step_size is None:
-            raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
-        with torch.no_grad():
-            if weights == "path":
-                return self.diffusion.samples(n, generator, given.get("n_levels", self.settings.n_path_levels))
-            if weights == "encoder":
-                return self._encoded(n, generator, given.get("n_draws", self.settings.n_draws))
-            state = self._refined(n, generator, given.get("n_refine", self.settings.n_refine), self.step_size)
-        return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
-
-    def _encoded(self, n, generator, n_draws):
-        z, x = self._latents_and_samples(n, generator, self.average)
-        s, target, noise = self.settings.output_noise, self.target, self.target.normal(len(z), generator)
-        x = x + s * noise
-        latents = self.encoder.latents(self.average, x)
-
-        def log_ratio(z, noise):
-            return log_normal(target, z, 1.0) + log_normal(target, noise, s) - latents.log_density(z)
-
-        def draw():
-            other = latents.draw(generator)
-            return log_ratio(other, (x - self.average(other.float()).to(x.dtype)) / s)
-
-        log_q = log_marginal_density(log_ratio(z, noise), draw, n_draws)
-        u = target.reduced_potential(x).double()
-        return SolverSamples(x, -u - log_q, u)
+        return self.sampling.draw(self.average, n, weights, generator, **given)

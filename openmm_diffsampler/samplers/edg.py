@@ -308,7 +308,7 @@ class EDG(Sampler):
             images, log_weights = mirrored(self.target, x, self.half, generator)
         state = evaluate(self.target, images)
         if weights is not None:
-            n_draws = given.pop("n_draws", options.n_draws)
+            n_draws = given.pop("n_draws", options.n_ode_draws if weights == "ode" else options.n_draws)
             log_q = self._log_density(z, x, log_decoder, self._encoder(weights, **given), n_draws, generator)
             log_weights = log_weights - log_q - options.beta_end * state.u.double()
         cooling = Cooling(options.beta_end, n_cooling, options.n_cooling_leapfrog, self.step_sizes)

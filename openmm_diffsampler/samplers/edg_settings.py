@@ -47,9 +47,9 @@ class EDGSettings:
         n_final_steps: steps of the encoder once the decoder is done, for weights.
         n_pool: pairs of latent and configuration that these take.
         n_path_levels: steps of path weights.
-        n_ode_steps: of probability-flow weights.
-        n_draws: latents of the encoder that the density of a sample is averaged over, beside the one that it was made
-            from; 0: the published estimator.
+        n_draws: latents of the encoder that the density of a sample is averaged over in path weights, beside the one
+            that it was made from; 0: the published estimator.
+        n_ode_steps, n_ode_draws: the same of probability-flow weights, whose draws are dear.
         n_exploration, n_chains, n_warmup, thinning: of the chains that whiten the coordinates of a molecule.
     """
 
@@ -89,8 +89,9 @@ class EDGSettings:
     n_final_steps: int = 2000
     n_pool: int = 16_384
     n_path_levels: int = 30
-    n_ode_steps: int = 100
     n_draws: int = 16
+    n_ode_steps: int = 100
+    n_ode_draws: int = 3
     n_exploration: int = 1_000_000
     n_chains: int = 256
     n_warmup: int = 100
@@ -128,6 +129,7 @@ _MAY_BE_ZERO = (
     "anneal_share",
     "n_final_steps",
     "n_draws",
+    "n_ode_draws",
     "n_cooling",
 )
 
@@ -146,6 +148,7 @@ _PAPER = EDGSettings(
     n_leapfrog=5,
     n_path_levels=60,
     n_draws=0,
+    n_ode_draws=0,
 )
 
 #: Densities in the plane. Waves make the step from mode to mode steep; rings are learnt better without.

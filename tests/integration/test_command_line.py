@@ -5,40 +5,49 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import torch
 from openmm import unit
+from typer.testing import CliRunner
 
 from openmm_diffsampler import WeightedTrajectory, save_system
+from openmm_diffsampler.cli import app
 from openmm_diffsampler.running import prepare_folder
 from tests.mcmc.torsion_chain import TorsionChain
 
 SHORT = ["--chains", "8", "--draws", "40", "--warmup", "10", "--thinning", "1", "--no-progress"]
 
 
-def command(*arguments, **kwargs):
-    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *arguments]
-    return subprocess.run(call, capture_output=True, text=True, **kwargs)
+def command(*arguments, cwd):
+    """In this process, which has imported already what takes seconds."""
+    with chdir(cwd):
+        return CliRunner().invoke(app, arguments)
+
+
+def process(*arguments):
+    """The call of a process of its own."""
+    return [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *arguments]
 
 
 def test_systems_lists_the_built_in_ones(tmp_path):
-    result = command("systems", cwd=tmp_path)
+    result = subprocess.run(process("systems"), capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0 and "alanine-dipeptide" in result.stdout and "lj55" in result.stdout
 
 
 def test_run_killed_and_run_again_equals_a_whole_run(tmp_path):
     whole = command("run", "alanine-dipeptide", *SHORT, "--output", "whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", "run", "alanine-dipeptide"]
-    killed = subprocess.Popen([*call, *SHORT, "--output", "killed"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    assert whole.exit_code == 0, whole.stderr
+    call = process("run", "alanine-dipeptide", *SHORT, "--output", "killed")
+    killed = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not list(tmp_path.glob("killed/checkpoint/block-0000[4-9]*")) and killed.poll() is None:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     again = command("run", "alanine-dipeptide", *SHORT, "--output", "killed", cwd=tmp_path)
-    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+    assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout
     one, two = (WeightedTrajectory.load(tmp_path / name / "trajectory.dcd") for name in ("whole", "killed"))
     assert torch.equal(one.x, two.x) and torch.equal(one.reduced_potential, two.reduced_potential)
     names = {path.name for path in (tmp_path / "whole").iterdir()}
@@ -46,9 +55,9 @@ def test_run_killed_and_run_again_equals_a_whole_run(tmp_path):
     numbers = json.loads((tmp_path / "whole" / "diagnostics.json").read_text())
     assert {"effective sample size", "R-hat"} <= set(numbers["observables"][0]) and len(numbers["levels"]) == 3
     refused = command("run", "alanine-dipeptide", *SHORT, "--output", "whole", cwd=tmp_path)
-    assert refused.returncode == 1 and "--overwrite" in refused.stderr
+    assert refused.exit_code == 1 and "--overwrite" in refused.stderr
     analysed = command("analyse", "whole/trajectory.dcd", cwd=tmp_path)
-    assert analysed.returncode == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
+    assert analysed.exit_code == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
     assert "whole/trajectory.dcd" in (tmp_path / "whole/trajectory-analysis/report.html").read_text()
 
 
@@ -61,7 +70,7 @@ def test_replica_exchange_and_coordinates(tmp_path):
         (["--torsion-scale", "1"], "DiffusiveGibbs (torsion_scale is given in Cartesian coordinates)"),
     ):
         result = command("run", "alanine-dipeptide-vacuum", *few, *words, "--overwrite", cwd=tmp_path)
-        assert result.returncode == 0 and f"sampler: {sampler}" in result.stdout, result.stderr
+        assert result.exit_code == 0 and f"sampler: {sampler}" in result.stdout, result.stderr
         assert ("swap 1–0.707 acceptance" in result.stdout) == ("--hottest" in words)
     for system, words, message in (
         ("alanine-dipeptide-vacuum", ["--coordinates", "internal", "--step-size", "1"], "belong to Cartesian"),
@@ -74,7 +83,7 @@ def test_replica_exchange_and_coordinates(tmp_path):
         ("gmm40", ["--method", "tempering"], "hottest temperature"),
     ):
         result = command("run", system, *few, *words, "--output", "refused", cwd=tmp_path)
-        assert result.returncode == 1 and message in " ".join(result.stderr.split()), result.stderr
+        assert result.exit_code == 1 and message in " ".join(result.stderr.split()), result.stderr
 
 
 def test_overwriting_forgets_the_finished_run(tmp_path):
@@ -89,7 +98,7 @@ def test_overwriting_forgets_the_finished_run(tmp_path):
 
 def test_densities_without_particles(tmp_path):
     result = command("run", "gmm40", "--chains", "50", "--draws", "20", "--no-progress", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert len(WeightedTrajectory.load(tmp_path / "gmm40-run" / "trajectory.npz")) == 1000
 
 
@@ -99,18 +108,18 @@ TRAIN = ["train", "lj13", "--no-progress", *(word for setting in FEW for word in
 
 def test_train_and_sample(tmp_path):
     trained = command(*TRAIN, "--steps", "50", cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    assert trained.exit_code == 0, trained.stderr
     names = {path.name for path in (tmp_path / "lj13-idem").iterdir()}
     assert names == {"sampler.json", "model.safetensors", "metrics.csv", "tensorboard"}
     again = command(*TRAIN, "--steps", "50", cwd=tmp_path)
-    assert again.returncode == 1 and "--overwrite" in again.stderr
+    assert again.exit_code == 1 and "--overwrite" in again.stderr
     sampled = command("sample", "lj13-idem", "-n", "20", "--no-progress", cwd=tmp_path)
-    assert sampled.returncode == 0, sampled.stderr
+    assert sampled.exit_code == 0, sampled.stderr
     assert "log Z" in sampled.stdout and (tmp_path / "lj13-samples" / "weights.png").exists()
     wt = WeightedTrajectory.load(tmp_path / "lj13-samples" / "trajectory.dcd")
     assert len(wt) == 20 and wt.kind == "importance" and wt.trajectory.n_atoms == 13
     refused = command("sample", "lj13-idem", "--no-progress", cwd=tmp_path)
-    assert refused.returncode == 1 and "--overwrite" in refused.stderr
+    assert refused.exit_code == 1 and "--overwrite" in refused.stderr
 
 
 def test_train_and_sample_a_molecule_of_ones_own(tmp_path):
@@ -122,11 +131,11 @@ def test_train_and_sample_a_molecule_of_ones_own(tmp_path):
     few = ["n_exploration=60000", "n_chains=32", "n_warmup=20", "batch_size=64", "width=8"]
     settings = [word for setting in few for word in ("--setting", setting)]
     trained = command("train", str(folder), "--steps", "20", "--no-progress", *settings, cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    assert trained.exit_code == 0, trained.stderr
     assert json.loads((tmp_path / "chain-boltzmann" / "sampler.json").read_text())["method"] == "boltzmann"
     words = ["-n", "1500", "--compare", "3000", "--no-progress"]
     sampled = command("sample", "chain-boltzmann", *words, cwd=tmp_path)
-    assert sampled.returncode == 0, sampled.stderr
+    assert sampled.exit_code == 0, sampled.stderr
     assert "log Z" in sampled.stdout and "1,500 samples in" in sampled.stdout
     results = tmp_path / "chain-samples"
     assert {"trajectory.colvar", "weights.png", "report.html"} <= {path.name for path in results.iterdir()}
@@ -136,7 +145,7 @@ def test_train_and_sample_a_molecule_of_ones_own(tmp_path):
 
 
 def test_train_interrupted_and_run_again(tmp_path):
-    call = [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *TRAIN, "--steps", "400"]
+    call = process(*TRAIN, "--steps", "400")
     interrupted = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "lj13-idem" / "metrics.csv").exists() and interrupted.poll() is None:
         time.sleep(0.02)
@@ -144,7 +153,7 @@ def test_train_interrupted_and_run_again(tmp_path):
     _, errors = interrupted.communicate()
     assert interrupted.returncode == 1 and "the same command goes on from there" in " ".join(errors.split())
     again = command(*TRAIN, "--steps", "400", cwd=tmp_path)
-    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+    assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout
 
 
 def test_wrong_settings_are_one_line(tmp_path):
@@ -155,16 +164,16 @@ def test_wrong_settings_are_one_line(tmp_path):
         (["--preset", "best"], "preset is 'best'"),
     ):
         result = command("train", "gmm40", *words, cwd=tmp_path)
-        assert result.returncode == 1 and message in " ".join(result.stderr.split()), result.stderr
+        assert result.exit_code == 1 and message in " ".join(result.stderr.split()), result.stderr
     shipped = Path(__file__).parents[2] / "systems/dw4/pretrained/dikl"
     result = command("sample", str(shipped), "--method", "idem", cwd=tmp_path)
-    assert result.returncode == 1 and "sampler of method 'dikl'" in " ".join(result.stderr.split())
+    assert result.exit_code == 1 and "sampler of method 'dikl'" in " ".join(result.stderr.split())
     result = command("sample", "lj55", cwd=tmp_path)
-    assert result.returncode == 1 and "no weights" in result.stderr and "Traceback" not in result.stderr
+    assert result.exit_code == 1 and "no weights" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_errors_are_one_line(tmp_path):
-    result = command("run", "alanin-dipeptide", cwd=tmp_path)
+    result = subprocess.run(process("run", "alanin-dipeptide"), capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr and "alanine-dipeptide" in result.stderr
 
 

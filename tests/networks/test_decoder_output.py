@@ -81,6 +81,19 @@ def test_overlapping_particles_have_a_gaussian_as_well(dtype):
     assert bool(width.grad.isfinite()) and bool(y.grad[4:].isfinite().all())
 
 
+def test_a_configuration_that_ran_off_has_even_noise_and_no_mean():
+    """Whose neighbours in the batch do not notice, and whose density is nowhere: NaN counts as none in weights."""
+    target = gmm40()
+    y, width = spread(target, 3), torch.tensor(0.3, dtype=torch.float64)
+    ran_off = y.clone()
+    ran_off[1] = torch.nan
+    here, there = denoised(target, y, width, 1.0), denoised(target, ran_off, width, 1.0)
+    torch.testing.assert_close(there.root[1], torch.eye(2, dtype=torch.float64) / 0.3)
+    assert bool(there.mean[1].isnan().all()) and bool(there.log_density(y - there.mean)[1].isnan())
+    for k in (0, 2):
+        assert torch.equal(here.mean[k], there.mean[k]) and torch.equal(here.root[k], there.root[k])
+
+
 def test_gradients_where_the_energy_curves_down():
     """Between two modes A is 0.3/δ² whatever y: the determinant does not depend on y, and on δ as that of δ² does."""
     target = GaussianMixture([[-1.0], [1.0]], scales=0.2)

@@ -4,16 +4,18 @@ import math
 import os
 import subprocess
 import sys
+from operator import attrgetter
 
 import pytest
 import torch
+from openmm_diffsampler.diffusion.kernels import log_normal
 
 from openmm_diffsampler import DiKL, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
-from openmm_diffsampler.diffusion.kernels import log_normal
 from openmm_diffsampler.networks import Generator
 from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings, published_ratios
 from openmm_diffsampler.samplers.latent_encoder import LatentEncoder, LatentMixture
+from openmm_diffsampler.samplers.one_step_sampling import OneStepSampling
 
 SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
 EIGHT = dict.fromkeys(("batch_size", "width", "score_width", "path_width", "encoder_width"), 8)
@@ -144,18 +146,18 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
     with pytest.raises(StoppedError):
         Stopping(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
     resumed = DiKL(target, **settings).fit(8, checkpoint=tmp_path / "part", checkpoint_every=4)
-    for part in ("average", "companion", "diffusion", "encoder"):
-        ours, theirs = (getattr(sampler, part).parameters() for sampler in (whole, resumed))
+    for part in ("average", "companion", "sampling.diffusion", "sampling.encoder"):
+        ours, theirs = (attrgetter(part)(sampler).parameters() for sampler in (whole, resumed))
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), part
 
 
-def test_nothing_samples_before_weights_are_fitted():
-    class Stopping(DiKL):
-        def _fit_encoder(self, z, x, run):
-            raise StoppedError
+def test_nothing_samples_before_weights_are_fitted(monkeypatch):
+    def stop(*_):
+        raise StoppedError
 
-    sampler = Stopping(DoubleWell(), **FEW)
-    sampler.step_size = 0.1  # as if it had been trained before
+    monkeypatch.setattr(OneStepSampling, "_fit_encoder", stop)
+    sampler = DiKL(DoubleWell(), **FEW)
+    sampler.sampling.step_size = 0.1  # as if it had been trained before
     with pytest.raises(StoppedError):
         sampler.fit(2)
     with pytest.raises(RuntimeError, match="not been trained"):
@@ -163,9 +165,9 @@ def test_nothing_samples_before_weights_are_fitted():
 
 
 def test_weights_of_an_earlier_version_are_refused(trained):
-    state = {name: value for name, value in trained.diffusion.sampling_state().items() if name != "diffusion"}
+    state = {name: value for name, value in trained.sampling.diffusion.sampling_state().items() if name != "diffusion"}
     with pytest.raises(RuntimeError, match="train it again"):
-        trained.diffusion.load_sampling_state(state)
+        trained.sampling.diffusion.load_sampling_state(state)
 
 
 @pytest.mark.parametrize(
@@ -288,9 +290,9 @@ from openmm_diffsampler import DiKL, GaussianMixture
 target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
 small = dict(batch_size=16, width=8, score_width=8, path_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
 sampler = DiKL(target, patience=5, learning_rate=1e-9, **small).fit(200)
-fitted = [float(p.double().sum()) for p in sampler.diffusion.parameters()]
-size = float(sampler.diffusion.tables.size.sum())
-found = sampler.record["n_steps"], size, fitted, sampler.step_size
+fitted = [float(p.double().sum()) for p in sampler.sampling.diffusion.parameters()]
+size = float(sampler.sampling.diffusion.tables.size.sum())
+found = sampler.record["n_steps"], size, fitted, sampler.sampling.step_size
 Path(f"{torch.distributed.get_rank()}.txt").write_text(repr(found))
 torch.distributed.barrier()
 time.sleep(1)  # while the other one, too, gets to know
