@@ -50,7 +50,7 @@ print(f"wrote {written['report']}")
 # Training from the energy alone. The folder holds checkpoints, metrics.csv and TensorBoard events; killed and started
 # again, it goes on where it was. All steps take about an hour on two cores.
 if short:
-    mine = ods.IDEM(ods.load_system("lj13").target(), buffer_size=256, batch_size=32, seed=1)
+    mine = ods.IDEM(ods.load_system("lj13").target(), buffer_size=256, batch_size=32, n_levels=20, seed=1)
     mine.fit(20, checkpoint="lj13-training")
     mine.save("lj13-mine")
-    print(ods.IDEM.load("lj13-mine").sample(16, n_levels=50).describe())
+    print(ods.IDEM.load("lj13-mine").sample(16).describe())

@@ -169,7 +169,7 @@ _PRESETS = {
         "rings": replace(_SHARED, beta_end=0.3),
         "gmm40": EDGSettings(
             n_steps=4000, learning_rate=3e-3, scale=20.0, width=128, n_waves=3, epsilon=0.05, score_waves=4,
-            s_min=0.003, beta_start=0.002, anneal_share=0.7,
+            s_min=0.003, beta_start=0.002, beta_end=0.3, anneal_share=0.7, n_cooling=500,
         ),
         "dw4": EDGSettings(
             n_steps=3000, batch_size=384, learning_rate=5e-3, scale=2.5, length=2.0, n_descent=10, descent_step=3e-3,

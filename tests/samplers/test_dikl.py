@@ -8,9 +8,9 @@ from operator import attrgetter
 
 import pytest
 import torch
-from openmm_diffsampler.diffusion.kernels import log_normal
 
 from openmm_diffsampler import DiKL, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
+from openmm_diffsampler.diffusion.kernels import log_normal
 from openmm_diffsampler.networks import Generator
 from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings, published_ratios
