@@ -68,7 +68,7 @@ def denoised(target, y, width, beta):
 
     What is stiff is as narrow as in the Boltzmann density, and nothing is wider than δ by more than a factor 1.8, where
     the energy curves down: eigenvalues of A are at least 0.3/δ². Steps μ − y of more than 10 δ√D are shortened. Where
-    ∇∇u is not finite, as of particles on top of each other, A is 1/δ².
+    ∇∇u overflows, as of particles on top of each other, A is 1/δ².
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` without periods.

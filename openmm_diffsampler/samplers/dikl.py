@@ -9,7 +9,7 @@ from openmm_diffsampler.diffusion.kernels import draw_prior
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.networks import Generator
 
-from .base import Sampler, require_options
+from .base import Sampler
 from .buffer_start import whiten
 from .companion import Companion
 from .dikl_settings import dikl_settings, published_ratios
@@ -21,8 +21,6 @@ from .replay import ReplayBuffer
 
 __all__ = ["DiKL"]
 
-#: Options of sampling with each kind of weights, and their least values.
-_OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_draws": 0}}
 #: How much of the running mean score gap a step replaces.
 _MEMORY = 0.01
 
@@ -98,7 +96,7 @@ class DiKL(Sampler):
         self.weight_kinds = self.sampling.weight_kinds
 
     def _new_sampling(self):
-        return OneStepSampling(self.target, self.settings, self.seed + 2)
+        return OneStepSampling(self.target, self.average, self.settings, self.seed + 2)
 
     def _settings(self, preset, changes):
         return dikl_settings(self.target, preset, changes)
@@ -224,7 +222,7 @@ class DiKL(Sampler):
 
     def _finish(self, run):
         self.sampling = self._new_sampling()
-        self.sampling.fit(self.average, run)
+        self.sampling.fit(run)
 
     def diagnosis(self):
         u = self.target.reduced_potential(self.pool.x)
@@ -267,5 +265,4 @@ class DiKL(Sampler):
         load_coordinates(self.target, state)
 
     def _draw(self, n, weights, generator, given):
-        given = require_options(given, _OPTIONS[weights], weights)
-        return self.sampling.draw(self.average, n, weights, generator, **given)
+        return self.sampling.draw(n, weights, generator, given)

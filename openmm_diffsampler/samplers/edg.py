@@ -20,7 +20,6 @@ from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load
 from .levels_density import LevelDensity
 from .marginal_density import log_marginal_density
 from .mirror import kept_half, mirrored
-from .progress import sampling_progress
 from .training import TrainingDivergedError
 
 __all__ = ["EDG"]
@@ -65,8 +64,8 @@ class EDG(Sampler):
     `n_cooling=0` leaves samples hot: right by their weights alone.
 
     Weights, of what the decoder makes, at β = `beta_end`, are :math:`w = e^{-\beta u(x)}/\hat q(x)` with the mean Z(β),
-    whatever the encoder is: q̂ is an average over the latent that x was made from and `n_draws` of the encoder's
-    (:mod:`~openmm_diffsampler.samplers.marginal_density`), for which p_E(z | x) is taken
+    whatever the encoder is: q̂ is an average over the latent that x was made from and others of the encoder's (an option
+    of sampling, `n_draws`; :mod:`~openmm_diffsampler.samplers.marginal_density`), for which p_E(z | x) is taken
 
     - ``"path"``: along random paths of the reverse process in `n_levels` steps, each with a density of its own: exact.
     - ``"ode"``: by the probability flow: exact up to the error of the solver, and dearer, since it needs the divergence
@@ -180,16 +179,13 @@ class EDG(Sampler):
 
     def _finish(self, run):
         """Fit the encoder of the averaged weights to their decoder, which stays as it is; then tabulate its levels."""
-        posterior, n_steps = self.average.posterior, self.settings.n_final_steps
+        posterior = self.average.posterior
         pairs = self._pairs(self.settings.n_pool, run)
         posterior.requires_grad_(True)
-        with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
-            try:
-                for _ in self._fit_encoder(pairs, run):
-                    run.stop_if_interrupted("the encoder was fitted")
-                    advance(1)
-            finally:
-                posterior.requires_grad_(False)
+        try:
+            self._fit_encoder(pairs, run)
+        finally:
+            posterior.requires_grad_(False)
         z, x = self._pairs(_N_MEASURED, run)
         self._measure(z, x, run)
         self.half = int(run.agree(torch.tensor(kept_half(self.target, x))))
@@ -208,15 +204,11 @@ class EDG(Sampler):
         return tuple(run.agree(torch.tensor(sizes, dtype=torch.float64)).tolist())
 
     def _fit_encoder(self, pairs, run):
-        """Yields after each step."""
-        options, n_steps, parameters = (
-            self.settings,
-            self.settings.n_final_steps,
-            [*self.average.posterior.parameters()],
-        )
+        options, parameters = self.settings, [*self.average.posterior.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.99))
-        for step in range(n_steps):
-            optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * step / n_steps))
+        for step in run.fitting("encoder", options.n_final_steps):
+            progress = step / options.n_final_steps
+            optimizer.param_groups[0]["lr"] = 0.5 * options.learning_rate * (1 + math.cos(math.pi * progress))
             n = run.share(options.batch_size)
             rows = torch.randint(len(pairs[0]), (n,), generator=run.generator, device=pairs[0].device)
             z, x = (values[rows] for values in pairs)
@@ -231,7 +223,6 @@ class EDG(Sampler):
                     f"the gradient of the encoder is not finite at step {step} of its fit. {self.diagnosis()}"
                 )
             optimizer.step()
-            yield
 
     @torch.no_grad()
     def _measure(self, z, x, run):
@@ -308,18 +299,21 @@ class EDG(Sampler):
             images, log_weights = mirrored(self.target, x, self.half, generator)
         state = evaluate(self.target, images)
         if weights is not None:
-            n_draws = given.pop("n_draws", options.n_ode_draws if weights == "ode" else options.n_draws)
-            log_q = self._log_density(z, x, log_decoder, self._encoder(weights, **given), n_draws, generator)
+            encoder, n_draws = self._encoder(weights, **given)
+            log_q = self._log_density(z, x, log_decoder, encoder, n_draws, generator)
             log_weights = log_weights - log_q - options.beta_end * state.u.double()
         cooling = Cooling(options.beta_end, n_cooling, options.n_cooling_leapfrog, self.step_sizes)
         state, log_ratio = cooling.run(self.target, state, generator)
         return SolverSamples(wrapped(self.target, state.x), log_weights + log_ratio, state.u.double())
 
-    def _encoder(self, weights, n_levels=None, n_steps=None):
+    def _encoder(self, weights, n_levels=None, n_steps=None, n_draws=None):
+        """p_E(z | x) of these weights, and how many of its latents they take."""
         options, posterior = self.settings, self.average.posterior
         if weights == "ode":
-            return FlowEncoder(self.latent, posterior, n_steps or options.n_ode_steps)
-        return PathEncoder(self.latent, posterior, self.tables, n_levels or options.n_path_levels)
+            encoder = FlowEncoder(self.latent, posterior, n_steps or options.n_ode_steps)
+            return encoder, options.n_ode_draws if n_draws is None else n_draws
+        encoder = PathEncoder(self.latent, posterior, self.tables, n_levels or options.n_path_levels)
+        return encoder, options.n_draws if n_draws is None else n_draws
 
     def _log_density(self, z, x, log_decoder, encoder, n_draws, generator):
         """log q(x) (n,), estimated, of samples that latents z led to with densities q(x | z)."""

@@ -7,6 +7,8 @@ import torch
 
 from openmm_diffsampler.networks import EquivariantNetwork, network_for
 
+from .training import TrainingDivergedError
+
 __all__ = ["LatentEncoder", "LatentMixture"]
 
 #: Lengths of a Newton step that are tried, the best of which is taken.
@@ -103,6 +105,9 @@ class LatentEncoder(torch.nn.Module):
         """Fit the guesses to pairs z, x of the generator, by the likelihood of z among Gaussians around them.
 
         Yields the loss of each step.
+
+        Raises:
+            TrainingDivergedError: a loss is not finite.
         """
         z, x = pairs
         optimizer = torch.optim.Adam(self.parameters(), lr=_LEARNING_RATE)
@@ -113,6 +118,8 @@ class LatentEncoder(torch.nn.Module):
             rows = torch.randint(len(z), (batch_size,), generator=generator, device=z.device)
             square = (self.guesses(x[rows]) - z[rows]).flatten(2).square().sum(2)
             loss = -torch.logsumexp(-0.5 * square * (-2 * self.log_width).exp(), 0).mean() + d * self.log_width
+            if not loss.isfinite():
+                raise TrainingDivergedError(f"the loss of the encoder is not finite at step {step} of its fit")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -7,11 +7,11 @@ from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
 from openmm_diffsampler.mcmc.state import evaluate
 
+from .base import require_options
 from .buffer_start import hamiltonian_step_size
 from .companion import Companion
 from .latent_encoder import LatentEncoder
 from .marginal_density import log_marginal_density
-from .progress import sampling_progress
 from .replay import ReplayBuffer
 from .training import TrainingDivergedError
 
@@ -19,6 +19,8 @@ __all__ = ["OneStepSampling", "one_pass"]
 
 #: Samples that the tables of the reverse process are measured on.
 _N_MEASURED = 1024
+#: Options of sampling with each kind of weights, and their least values.
+_OPTIONS = {None: {"n_refine": 0}, "path": {"n_levels": 2}, "encoder": {"n_draws": 0}}
 #: Steps after which the samples change that the diffusion model is fitted to.
 _POOL_STEPS = 100
 
@@ -36,11 +38,13 @@ class OneStepSampling:
     - Refinement: Hamiltonian trajectories on the target, from g(z).
     - ``"path"`` weights: a diffusion model (:class:`~openmm_diffsampler.samplers.companion.Companion`) of refined
       samples, which makes samples of its own.
-    - ``"encoder"`` weights: p_E(z | x) of g's own samples plus noise
+    - ``"encoder"`` weights :math:`e^{-u(x)}/\hat q(x)` of x = g(z) + s ξ, with q(x) averaged
+      (:mod:`~openmm_diffsampler.samplers.marginal_density`) over z and draws of p_E(z | x)
       (:class:`~openmm_diffsampler.samplers.latent_encoder.LatentEncoder`); not for coordinates with periods.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`.
+        g: the generator, a network.
         settings: :class:`~openmm_diffsampler.samplers.DiKLSettings`.
         seed: of the first weights of the networks.
 
@@ -50,8 +54,8 @@ class OneStepSampling:
         step_size: of the trajectories, None until all is fitted.
     """
 
-    def __init__(self, target, settings, seed):
-        self.target, self.settings, self.step_size = target, settings, None
+    def __init__(self, target, g, settings, seed):
+        self.target, self.g, self.settings, self.step_size = target, g, settings, None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.diffusion = Companion(target, settings, "path").to(target.device)
@@ -64,97 +68,96 @@ class OneStepSampling:
 
     # Fitting.
 
-    def fit(self, g, run):
-        """Fit all of it to a generator `g`, in the :class:`~openmm_diffsampler.samplers.training.Training` of that.
+    def fit(self, run):
+        """Fit all of it, in the :class:`~openmm_diffsampler.samplers.training.Training` of the generator.
 
         Raises:
-            TrainingDivergedError: no sample of g has a finite energy, or a loss is not finite.
+            TrainingDivergedError: no sample has a finite energy, or a loss is not finite.
         """
         options, target = self.settings, self.target
         n_pairs = run.share(max(options.n_pool, 8 * options.batch_size))
-        z, x = one_pass(target, g, n_pairs, run.generator)
+        z, x = one_pass(target, self.g, n_pairs, run.generator)
         step_size = hamiltonian_step_size(target, wrapped(target, x), options.n_refine_leapfrog, run.generator)
         step_size = float(run.agree(torch.tensor(step_size, dtype=torch.float64)))
-        self._fit_diffusion(g, n_pairs, step_size, run)
+        self._fit_diffusion(n_pairs, step_size, run)
         if self.encoder is not None:
-            self._fit_encoder(z, x + options.output_noise * target.normal(n_pairs, run.generator), run)
+            valid = x.flatten(1).isfinite().all(1)
+            noise = target.normal(n_pairs, run.generator)
+            self._fit_encoder(z[valid], (x + options.output_noise * noise)[valid], run)
         self.step_size = step_size  # last: until then there is nothing to sample with
 
-    def _fit_diffusion(self, g, n_pool, step_size, run):
+    def _fit_diffusion(self, n_pool, step_size, run):
         """To refined samples, `n_pool` at a time."""
         n_steps = self.settings.n_final_steps
         self.diffusion.set_up(run)
-        with sampling_progress(f"{self.target.name}, diffusion", n_steps, run.progress, unit="steps") as advance:
-            for k in range(n_steps):
-                if k % _POOL_STEPS == 0:
-                    state = self._refined(g, n_pool, run.generator, self.settings.n_refine, step_size)
-                    valid = state.u.isfinite() & state.x.flatten(1).isfinite().all(1)
-                    if run.anywhere(not valid.any()):
-                        raise TrainingDivergedError("no sample of the generator has a finite energy")
-                    pool = ReplayBuffer(state.x[valid], n_pool)
-                rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
-                self.diffusion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
-                run.stop_if_interrupted("the diffusion model was fitted")
-                advance(1)
+        for k in run.fitting("diffusion model", n_steps):
+            if k % _POOL_STEPS == 0:
+                state = self._refined(n_pool, run.generator, self.settings.n_refine, step_size)
+                valid = state.u.isfinite() & state.x.flatten(1).isfinite().all(1)
+                if run.anywhere(not valid.any()):
+                    diagnosis = run.sampler.diagnosis()
+                    raise TrainingDivergedError(f"no sample of the generator has a finite energy. {diagnosis}")
+                pool = ReplayBuffer(state.x[valid], n_pool)
+            rate = 0.02 + 0.98 * (1 - k / n_steps) ** 2
+            self.diffusion.fit(run, lambda n, pool=pool: pool.x[pool.draw(n, run.generator)], 1, rate, 1.0)
         self.diffusion.measure(pool.x[:_N_MEASURED], run)
 
     def _fit_encoder(self, z, x, run):
         """To pairs of latents and what the generator makes of them."""
-        n_steps = self.settings.n_final_steps
-        with sampling_progress(f"{self.target.name}, encoder", n_steps, run.progress, unit="steps") as advance:
-            for _ in self.encoder.fit((z, x), n_steps, self.settings.batch_size, run.generator):
-                run.stop_if_interrupted("the encoder was fitted")
-                advance(1)
+        options = self.settings
+        losses = self.encoder.fit((z, x), options.n_final_steps, options.batch_size, run.generator)
+        for _ in zip(run.fitting("encoder", options.n_final_steps), losses, strict=False):
+            pass
         for parameter in self.encoder.parameters():
             parameter.data = run.agree(parameter.data)
 
     # Sampling.
 
     @torch.no_grad()
-    def draw(self, g, n, weights, generator, *, n_refine=None, n_levels=None, n_draws=None):
+    def draw(self, n, weights, generator, given):
         """:class:`~openmm_diffsampler.diffusion.solvers.SolverSamples` (n), with weights of a kind, or None.
 
         Arguments:
-            g: the generator.
             n: samples.
             weights: one of :attr:`weight_kinds`, or None.
             generator: torch Generator.
-            n_refine: trajectories, without weights; this and those below are as in the settings unless given.
-            n_levels: of path weights.
-            n_draws: of encoder weights.
+            given: dict of options that differ from the settings: `n_refine` trajectories without weights, `n_levels` of
+                path weights, `n_draws` of encoder weights.
 
         Raises:
+            TypeError, ValueError: an unknown option, or one out of its range.
             RuntimeError: nothing has been fitted.
         """
-        options = self.settings
+        given, options = require_options(given, _OPTIONS[weights], weights), self.settings
         if self.step_size is None:
             raise RuntimeError("the sampler has not been trained; call fit() first, or load weights")
         if weights == "path":
-            return self.diffusion.samples(n, generator, options.n_path_levels if n_levels is None else n_levels)
+            return self.diffusion.samples(n, generator, given.get("n_levels", options.n_path_levels))
         if weights == "encoder":
-            return self._encoded(g, n, generator, options.n_draws if n_draws is None else n_draws)
-        state = self._refined(g, n, generator, options.n_refine if n_refine is None else n_refine, self.step_size)
+            return self._encoded(n, generator, given.get("n_draws", options.n_draws))
+        state = self._refined(n, generator, given.get("n_refine", options.n_refine), self.step_size)
         return SolverSamples(state.x, torch.zeros_like(state.u), state.u.double())
 
-    def _refined(self, g, n, generator, n_refine, step_size):
+    def _refined(self, n, generator, n_refine, step_size):
         """States (n) after `n_refine` trajectories on the target."""
-        state = evaluate(self.target, wrapped(self.target, one_pass(self.target, g, n, generator)[1]))
+        state = evaluate(self.target, wrapped(self.target, one_pass(self.target, self.g, n, generator)[1]))
         for _ in range(n_refine):
             state, _ = hamiltonian_step(self.target, state, step_size, self.settings.n_refine_leapfrog, generator)
         return state
 
-    def _encoded(self, g, n, generator, n_draws):
-        z, x = one_pass(self.target, g, n, generator)
+    def _encoded(self, n, generator, n_draws):
+        """Samples of the generator itself plus noise, with encoder weights."""
+        z, x = one_pass(self.target, self.g, n, generator)
         s, target, noise = self.settings.output_noise, self.target, self.target.normal(n, generator)
         x = x + s * noise
-        latents = self.encoder.latents(g, x)
+        latents = self.encoder.latents(self.g, x)
 
         def log_ratio(z, noise):
             return log_normal(target, z, 1.0) + log_normal(target, noise, s) - latents.log_density(z)
 
         def draw():
             other = latents.draw(generator)
-            return log_ratio(other, (x - g(other.float()).to(x.dtype)) / s)
+            return log_ratio(other, (x - self.g(other.float()).to(x.dtype)) / s)
 
         log_q = log_marginal_density(log_ratio(z, noise), draw, n_draws)
         u = target.reduced_potential(x).double()

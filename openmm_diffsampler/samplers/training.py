@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from .metrics import MetricsLog
-from .progress import training_progress
+from .progress import sampling_progress, training_progress
 from .run_checkpoints import RunCheckpoints
 
 __all__ = ["Training", "TrainingDivergedError"]
@@ -76,10 +76,19 @@ class Training:
         """The mean of the tensors of all processes."""
         return self.fabric.all_reduce(tensor, reduce_op="mean") if self.n_processes > 1 else tensor
 
-    def stop_if_interrupted(self, doing):
-        """Raise KeyboardInterrupt, in all processes alike, if somebody wants the run to stop after its last step."""
-        if self.anywhere(bool(self.interrupted)):
-            raise KeyboardInterrupt(f"stopped after the last step, while {doing} for weights")
+    def fitting(self, what, n_steps):
+        """Numbers of the steps that fit something for weights once the training is over, shown as they pass.
+
+        Raises:
+            KeyboardInterrupt: in all processes alike, if somebody wants the run to stop.
+        """
+        name = f"{self.sampler.target.name}, {what}"
+        with sampling_progress(name, n_steps, self.progress, unit="steps") as advance:
+            for step in range(n_steps):
+                yield step
+                if self.anywhere(bool(self.interrupted)):
+                    raise KeyboardInterrupt(f"stopped after the last step, while the {what} was fitted for weights")
+                advance(1)
 
     @property
     def n_evaluations(self):

@@ -63,35 +63,25 @@ def test_eigenvalues_end_within_bounds():
     assert torch.equal(found[1], a[1])
 
 
+CLUSTER = torch.tensor([[0.0, 0, 0], [1.1, 0, 0], [0, 1.2, 0], [1.2, 0, 1.1], [0, -1.1, 1.2]])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_overlapping_particles_have_a_gaussian_as_well(dtype):
-    """Whose neighbours in the batch do not notice."""
+    """Whose neighbours in the batch do not notice. In single precision second derivatives overflow at 2.5e-3."""
     target = LennardJones(5, dtype=dtype)
-    y = target.project(2.0 * spread(DoubleWell(), 1).new_tensor(torch.eye(5)[:, :3].tolist()).to(dtype)).expand(6, 5, 3)
-    y = y.clone()
-    for row, distance in enumerate((1e-6, 1e-3, 0.05, 0.1, 0.3)):
+    y = CLUSTER.to(dtype).repeat(9, 1, 1)
+    for row, distance in enumerate((0.0, 1e-6, 1e-3, 2.3e-3, 2.7e-3, 0.05, 0.1, 0.3)):
         y[row, 1] = y[row, 0] + torch.tensor([distance, 0, 0])
     width = torch.tensor(0.06, dtype=dtype, requires_grad=True)
     y = target.project(y).requires_grad_()
-    output = denoised(target, y, width, 1.0)
-    torch.testing.assert_close(output.mean[5:], denoised(target, y[5:], width, 1.0).mean)
-    x = output.at(torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0), dtype=dtype))
+    output, alone = denoised(target, y, width, 1.0), denoised(target, y[8:], width, 1.0)
+    assert float(hessian(target, y[8:], 1e-3).detach().abs().max()) > 10 and bool((alone.mean != y[8:]).any())
+    torch.testing.assert_close(output.mean[8:], alone.mean)
+    x = output.at(torch.randn(9, 5, 3, generator=torch.Generator().manual_seed(0), dtype=dtype))
     assert bool(x.isfinite().all()) and float(output.mean.detach().abs().max()) < 10
-    (x.sum() + output.log_volume()[4:].sum()).backward()
-    assert bool(width.grad.isfinite()) and bool(y.grad[4:].isfinite().all())
-
-
-def test_a_configuration_that_ran_off_has_even_noise_and_no_mean():
-    """Whose neighbours in the batch do not notice, and whose density is nowhere: NaN counts as none in weights."""
-    target = gmm40()
-    y, width = spread(target, 3), torch.tensor(0.3, dtype=torch.float64)
-    ran_off = y.clone()
-    ran_off[1] = torch.nan
-    here, there = denoised(target, y, width, 1.0), denoised(target, ran_off, width, 1.0)
-    torch.testing.assert_close(there.root[1], torch.eye(2, dtype=torch.float64) / 0.3)
-    assert bool(there.mean[1].isnan().all()) and bool(there.log_density(y - there.mean)[1].isnan())
-    for k in (0, 2):
-        assert torch.equal(here.mean[k], there.mean[k]) and torch.equal(here.root[k], there.root[k])
+    (x[5:].sum() + output.log_volume()[5:].sum()).backward()
+    assert bool(width.grad.isfinite()) and bool(y.grad[5:].isfinite().all())
 
 
 def test_gradients_where_the_energy_curves_down():

@@ -12,10 +12,10 @@ import torch
 from openmm_diffsampler import DiKL, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
 from openmm_diffsampler.diffusion.kernels import log_normal
 from openmm_diffsampler.networks import Generator
-from openmm_diffsampler.samplers import load_sampler
+from openmm_diffsampler.samplers import TrainingDivergedError, load_sampler, one_step_sampling
 from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings, published_ratios
 from openmm_diffsampler.samplers.latent_encoder import LatentEncoder, LatentMixture
-from openmm_diffsampler.samplers.one_step_sampling import OneStepSampling
+from openmm_diffsampler.samplers.one_step_sampling import OneStepSampling, one_pass
 
 SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
 EIGHT = dict.fromkeys(("batch_size", "width", "score_width", "path_width", "encoder_width"), 8)
@@ -162,6 +162,24 @@ def test_nothing_samples_before_weights_are_fitted(monkeypatch):
         sampler.fit(2)
     with pytest.raises(RuntimeError, match="not been trained"):
         sampler.sample(5, "path")
+
+
+@pytest.mark.parametrize(("share", "match"), [(1.0, "finite energy. Of the latest samples"), (0.5, None)])
+def test_samples_that_ran_off_are_left_out_of_what_weights_are_fitted_to(share, match, monkeypatch):
+    def ran_off(target, model, n, generator):
+        z, x = one_pass(target, model, n, generator)
+        x[: round(share * n)] = torch.nan
+        return z, x
+
+    monkeypatch.setattr(one_step_sampling, "one_pass", ran_off)
+    sampler = DiKL(GaussianMixture([[0.0]], scales=1.0), **FEW)
+    if match:
+        with pytest.raises(TrainingDivergedError, match=match):
+            sampler.fit(2)
+    else:
+        sampler.fit(2)
+        for part in (sampler.sampling.diffusion, sampler.sampling.encoder):
+            assert all(p.isfinite().all() for p in part.parameters())
 
 
 def test_weights_of_an_earlier_version_are_refused(trained):

@@ -208,6 +208,6 @@ def test_the_weights_that_come_with_thirteen_particles():
 
 def test_the_weights_that_come_with_forty_modes():
     sampler = EDG.pretrained("gmm40")
-    wt = sampler.sample(2000, seed=1, n_draws=4)
+    wt = sampler.sample(1000, seed=1, n_draws=4)
     assert len(set(sampler.target.mode(wt.x).tolist())) == 40
-    assert wt.effective_sample_size > 0.1 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
+    assert wt.effective_sample_size > 0.2 * 1000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error < 0.4

@@ -110,7 +110,7 @@ def test_draws_of_latents_have_the_density_that_weights_take(trained):
     n, generator = 20_000, torch.Generator().manual_seed(0)
     x, z = torch.full((n, 1), 0.3, dtype=torch.float64), trained.latent.sample(n, generator)
     for kind, slack in (("path", 0.0), ("ode", 0.02)):
-        encoder = trained._encoder(kind, **({"n_levels": 20} if kind == "path" else {"n_steps": 100}))
+        encoder, _ = trained._encoder(kind, **({"n_levels": 20} if kind == "path" else {"n_steps": 100}))
         with torch.no_grad():
             ratio = (-encoder.log_ratio(z, x, generator)).exp()
             drawn, log_ratio = encoder.draw(x, generator)
@@ -123,6 +123,12 @@ def test_draws_of_latents_have_the_density_that_weights_take(trained):
         left = inside * log_ratio.exp()
         error = ((left.var() + right.var()) / n) ** 0.5
         assert abs(float(left.mean() - right.mean())) < 4 * float(error) + slack, kind
+
+
+def test_a_flow_takes_fewer_draws_than_a_path(trained):
+    for kind, n_draws in (("path", 16), ("ode", 3)):
+        usual, told, fewer = (trained.sample(20, kind, seed=1, n_draws=k).log_weights for k in (None, n_draws, 1))
+        assert torch.equal(usual, told) and not torch.equal(usual, fewer)
 
 
 def test_flow_weights_agree_within_the_error_of_the_solver(trained):
