@@ -30,9 +30,12 @@ from openmm_diffsampler.targets import RelaxedIsing, RuggedWell, mog2, mog2i, mo
 
 PLANAR = {"mog2": mog2, "mog2i": mog2i, "mog6": mog6, "mog9": mog9, "ring": ring, "rings": rings}
 DIMENSIONS = (10, 100, 1000)
+#: Of which no preset knows: modes and dimensions of random Gaussians, the spread of their means, and a seed.
+RANDOM = {"random-10-2": (10, 2, 6.0, 1), "random-5-4": (5, 4, 3.0, 2)}
 SYSTEMS = (
     *PLANAR,
-    *("gmm40", "dw4", "lj13", "ising"),
+    *("gmm40", "dw4", "lj13", "ising", "six"),
+    *RANDOM,
     *(f"{name}-{d}" for name in ("gaussians", "rugged") for d in DIMENSIONS),
 )
 #: Of the paper: MMD of raw samples, and ESS of 256. Its kernel is not known here, but of samples of a single mode the
@@ -52,9 +55,23 @@ def two_gaussians(d, name):
     return GaussianMixture(torch.cat([-3 * direction, 3 * direction]), 1.0, [1, 2], name=name)
 
 
+def random_gaussians(n_modes, d, spread, seed, name):
+    """Round Gaussians of widths 0.3 to 0.9 and weights apart by up to three."""
+    generator = torch.Generator().manual_seed(seed)
+    means = spread * torch.randn(n_modes, d, generator=generator, dtype=torch.float64)
+    widths, weights = (0.5 + torch.rand(n_modes, 1, generator=generator, dtype=torch.float64) for _ in range(2))
+    return GaussianMixture(means, 0.6 * widths.expand(-1, d), weights[:, 0].tolist(), name=name)
+
+
 def target_of(name, options):
     if name in PLANAR:
         return PLANAR[name]()
+    if name in RANDOM:
+        return random_gaussians(*RANDOM[name], name)
+    if name == "six":
+        target = mog6()
+        target.name = name
+        return target
     if name == "ising":
         return RelaxedIsing(options.size, options.temperature, whitened=True)
     kind, _, d = name.partition("-")

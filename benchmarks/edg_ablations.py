@@ -19,6 +19,7 @@ from openmm_diffsampler import EDG, GaussianMixture
 from openmm_diffsampler.targets import RuggedWell
 
 SMALL = {"batch_size": 128, "width": 48, "score_width": 64, "learning_rate": 3e-3, "n_final_steps": 1000}
+SMALL |= {"beta_end": 1.0, "n_cooling": 0}  # what decoder and encoder do alone
 TARGETS = PLANAR | {
     "gaussian-4": lambda: GaussianMixture([[0.0] * 4], scales=0.5, name="gaussian-4"),
     "rugged-4": lambda: RuggedWell(4),

@@ -28,7 +28,7 @@ from openmm_diffsampler.targets import LogisticRegression
 
 warnings.simplefilter("ignore", MissedModeWarning)
 #: Of EDG: these posteriors have one mode, which needs no heating.
-ONE_MODE = {"beta_start": 1.0, "learning_rate": 2e-3, "n_leapfrog": 2, "n_times": 2}
+ONE_MODE = {"beta_start": 1.0, "beta_end": 1.0, "n_cooling": 0, "learning_rate": 2e-3, "n_leapfrog": 2, "n_times": 2}
 #: Accuracy and AUC of EDG in the paper, in percent.
 PUBLISHED = {
     "australian": ("84.96 ± 1.67", "92.82 ± 0.69"),

@@ -108,7 +108,9 @@ class EDGSettings:
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at most 1")
         if self.beta_start > self.beta_end:
-            raise ValueError(f"beta_start is {self.beta_start} and beta_end {self.beta_end}; training must not heat")
+            raise ValueError(
+                f"beta_start is {self.beta_start} and beta_end {self.beta_end}; training must not heat, raise beta_end"
+            )
         if self.beta_end < 1 and not self.n_cooling:
             raise ValueError(
                 f"beta_end is {self.beta_end} and n_cooling 0; samples need cooling to be those of the target"
@@ -151,6 +153,8 @@ _PAPER = EDGSettings(
     n_ode_draws=0,
 )
 
+#: Of which nothing is known: modes are found where barriers are low, and trajectories lead samples to the target.
+_ANY = EDGSettings(n_steps=2000, learning_rate=3e-3, beta_end=0.1, n_cooling=500)
 #: Densities in the plane. Waves make the step from mode to mode steep; rings are learnt better without.
 _PLANAR = EDGSettings(n_steps=1500, learning_rate=3e-3, scale=4.0)
 #: Hot enough to share samples between modes, which come out uneven if they part in training.
@@ -160,7 +164,7 @@ _GRID = replace(_SHARED, n_waves=4)
 _PRESETS = {
     "paper": {None: _PAPER},
     "default": {
-        None: EDGSettings(),
+        None: _ANY,
         "mog2": _GRID,
         "mog2i": replace(_SHARED, n_cooling=5000),  # modes of unequal width trade samples as they cool
         "mog6": _SHARED,

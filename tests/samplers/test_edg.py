@@ -14,7 +14,7 @@ from openmm_diffsampler.samplers.edg_settings import EDGSettings
 from openmm_diffsampler.samplers.latent import Latent
 from openmm_diffsampler.samplers.latent_diffusion import LatentDiffusion
 
-from .small_edg import FEW, SMALL
+from .small_edg import COLD, FEW, SMALL
 
 
 def test_the_bound_is_tight_for_a_gaussian():
@@ -22,7 +22,7 @@ def test_the_bound_is_tight_for_a_gaussian():
     target = GaussianMixture([[0.0, 0.0]], scales=1.0)
     width = math.hypot(1.2, math.sqrt(2 * 0.05))
     divergence = 2 * (0.5 * (width**2 - 1) - math.log(width))
-    settings = SMALL | {"decoder": "gaussian", "epsilon": 0.05, "n_final_steps": 600}
+    settings = SMALL | COLD | {"decoder": "gaussian", "epsilon": 0.05, "n_final_steps": 600}
 
     class Frozen(EDG):
         def _loss(self, run):
@@ -40,7 +40,7 @@ def test_the_bound_is_tight_for_a_gaussian():
 @pytest.mark.parametrize("form", ["denoising", "implicit"])
 def test_the_bound_in_the_metrics_is_the_mean_log_weight(form, tmp_path):
     target = GaussianMixture([[0.3, 0.0]], scales=0.5)
-    settings = SMALL | {"learning_rate": 3e-3, "beta_start": 1.0, "form": form, "n_final_steps": 200}
+    settings = SMALL | COLD | {"learning_rate": 3e-3, "beta_start": 1.0, "form": form, "n_final_steps": 200}
     sampler = EDG(target, **settings).fit(300, metrics=tmp_path, metrics_every=100)
     with open(tmp_path / "metrics.csv", newline="") as file:
         logged = float(list(csv.DictReader(file))[-1]["bound"])
@@ -150,7 +150,7 @@ def test_bad_settings(changes, error, match):
 def test_refused_before_work():
     with pytest.raises(RuntimeError, match="has not been trained"):
         EDG(DoubleWell()).sample(3)
-    sampler = EDG(GaussianMixture([[0.0]], scales=1.0), **FEW).fit(2)
+    sampler = EDG(GaussianMixture([[0.0]], scales=1.0), **FEW, **COLD).fit(2)
     with pytest.raises(TypeError, match="unknown options"):
         sampler.sample(3, "path", n_refine=3)
     with pytest.raises(ValueError, match="n_levels is 1"):

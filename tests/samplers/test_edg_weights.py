@@ -12,14 +12,14 @@ from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.latent_weights import PathEncoder
 from openmm_diffsampler.targets.base import Target
 
-from .small_edg import FEW, SMALL
+from .small_edg import COLD, FEW, SMALL
 
 
 @pytest.fixture(scope="module")
 def trained():
     target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3], name="two modes")
-    cooled = {"beta_start": 0.1, "anneal_share": 0.5}
-    return EDG(target, **SMALL, **cooled, scale=2.0, learning_rate=3e-3, n_final_steps=800).fit(600)
+    heated = {"beta_start": 0.1, "anneal_share": 0.5}
+    return EDG(target, **SMALL, **COLD, **heated, scale=2.0, learning_rate=3e-3, n_final_steps=800).fit(600)
 
 
 def test_both_modes_of_unequal_weight(trained):
@@ -44,7 +44,7 @@ def test_path_weights_are_consistent(trained, options):
 def test_path_weights_are_consistent_for_an_encoder_that_knows_nothing():
     """Wrong weights by a decoder and an encoder that have hardly been trained would show in log Z."""
     target = GaussianMixture([[0.5]], scales=0.8)
-    sampler = EDG(target, **FEW | {"epsilon": 0.2}).fit(2)
+    sampler = EDG(target, **FEW | COLD | {"epsilon": 0.2}).fit(2)
     wt = sampler.sample(20_000, "path", seed=2, n_levels=10, n_draws=1)
     assert wt.log_Z_standard_error < 0.1 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
@@ -188,4 +188,4 @@ def test_log_z_of_a_density_on_a_circle(weights, turning):
 
 @pytest.fixture(scope="module")
 def turning():
-    return EDG(Turning(), **SMALL, beta_start=0.2, learning_rate=3e-3, n_final_steps=500).fit(400)
+    return EDG(Turning(), **SMALL, **COLD, beta_start=0.2, learning_rate=3e-3, n_final_steps=500).fit(400)

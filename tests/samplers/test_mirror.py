@@ -8,6 +8,8 @@ import torch
 from openmm_diffsampler import EDG, GaussianMixture
 from openmm_diffsampler.samplers.mirror import kept_half, mirrored
 
+from .small_edg import COLD
+
 TWO = GaussianMixture([[-3.0, 1.0], [3.0, -1.0]], scales=0.7)
 TWO.mirror = torch.tensor([1.0, 0.0], dtype=torch.float64)
 SMALL = {"batch_size": 64, "width": 16, "n_layers": 2, "score_width": 32, "score_layers": 2, "n_leapfrog": 1}
@@ -35,7 +37,7 @@ def test_neither_half_is_kept_where_both_are_there():
     assert kept_half(GaussianMixture([[0.0, 0.0]], scales=1.0), x.abs()) == 0  # says nothing of a mirror
 
 
-@pytest.mark.parametrize("cooled", [{"beta_start": 1.0}, {"beta_start": 0.6, "beta_end": 0.6, "n_cooling": 10}])
+@pytest.mark.parametrize("cooled", [COLD | {"beta_start": 1.0}, {"beta_start": 0.6, "beta_end": 0.6, "n_cooling": 10}])
 def test_a_decoder_that_keeps_one_half(cooled, tmp_path):
     torch.manual_seed(0)
     sampler = EDG(TWO, **SMALL, **cooled, scale=0.5, learning_rate=5e-3, n_final_steps=300)
