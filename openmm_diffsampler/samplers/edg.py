@@ -59,9 +59,9 @@ class EDG(Sampler):
     before they part; ``"paper"`` takes the target as it is, even noise, and the implicit form of the integrand.
 
     Training may stop at a higher temperature than that of the target (`beta_end`), where both networks have less to
-    learn. Samples are then cooled by annealed importance sampling in `n_cooling` levels
-    (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact. An option of sampling,
-    `n_cooling=0` leaves samples hot: right by their weights alone.
+    learn; a target that no preset knows stops at β = 0.1. Samples are then cooled by annealed importance sampling in
+    `n_cooling` levels (:class:`~openmm_diffsampler.samplers.cooling.Cooling`), which keeps weights exact. An
+    option of sampling, `n_cooling=0` leaves samples hot: right by their weights alone.
 
     Weights, of what the decoder makes, at β = `beta_end`, are :math:`w = e^{-\beta u(x)}/\hat q(x)` with the mean Z(β),
     whatever the encoder is: q̂ is an average over the latent that x was made from and others of the encoder's (an option
