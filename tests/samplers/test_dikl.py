@@ -1,25 +1,17 @@
 """DiKL: modes that plain reverse KL loses, weights of known log Z, resuming, presets; z-scores of 4 allowed."""
 
-import math
-import os
-import subprocess
-import sys
 from operator import attrgetter
 
 import pytest
 import torch
 
 from openmm_diffsampler import DiKL, DoubleWell, GaussianMixture, LennardJones, ManyWell, gmm40, load_system
-from openmm_diffsampler.diffusion.kernels import log_normal
 from openmm_diffsampler.networks import Generator
-from openmm_diffsampler.samplers import TrainingDivergedError, load_sampler, one_step_sampling
-from openmm_diffsampler.samplers.dikl_settings import DiKLSettings, dikl_settings, published_ratios
-from openmm_diffsampler.samplers.latent_encoder import LatentEncoder, LatentMixture
-from openmm_diffsampler.samplers.one_step_sampling import OneStepSampling, one_pass
+from openmm_diffsampler.samplers import load_sampler
+from openmm_diffsampler.samplers.dikl_settings import dikl_settings, published_ratios
 
-SMALL = {"batch_size": 128, "width": 32, "score_width": 32, "encoder_width": 32, "n_score_steps": 2}
-EIGHT = dict.fromkeys(("batch_size", "width", "score_width", "path_width", "encoder_width"), 8)
-FEW = SMALL | EIGHT | {"n_final_steps": 4, "n_pool": 32}
+from .small_dikl import FEW, SMALL
+from .two_processes import run_in_two_processes
 
 
 class StoppedError(Exception):
@@ -59,69 +51,6 @@ def test_weights_are_consistent(trained, weights):
     assert abs(share - 0.75) < 4 * error
 
 
-def test_path_weights_of_a_poor_generator_are_even_after_refinement():
-    """A generator three times too wide: what the diffusion model is fitted to is in equilibrium all the same."""
-    target = GaussianMixture(torch.zeros(1, 3), scales=0.4, name="narrow")
-    share = {}
-    for n_refine in (0, 20):
-        sampler = DiKL(target, **SMALL, scale=1.2, n_refine=n_refine, n_final_steps=200).fit(1)
-        wt = sampler.sample(1000, "path", seed=1)
-        share[n_refine] = wt.effective_sample_size / len(wt)
-        assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error or n_refine == 0
-    assert share[0] < 0.3 and share[20] > 0.6
-
-
-def test_encoder_weights_of_a_linear_generator_are_exact():
-    """x = a z + s ξ is a Gaussian of variance a² + s²: Newton finds the posterior of z from any guess."""
-    target = GaussianMixture(torch.zeros(1, 3), scales=1.3)
-    settings = DiKLSettings(scale=1.3, encoder_width=8, encoder_layers=1, output_noise=0.4, n_newton=1)
-    encoder, g = LatentEncoder(target, settings), Generator(target, scale=1.3, width=8, n_layers=1)
-    generator = torch.Generator().manual_seed(0)
-    z, noise = target.normal(100, generator), target.normal(100, generator)
-    x = 1.3 * z + 0.4 * noise
-    variance = 1.3**2 + 0.4**2
-    log_x = encoder.latents(g, x).log_density(z) - log_normal(target, z, 1.0) - log_normal(target, noise, 0.4)
-    exact = 0.5 * (x.square().sum(1) / variance + 3 * math.log(2 * math.pi * variance))
-    torch.testing.assert_close(log_x, exact, rtol=1e-4, atol=1e-3)
-
-
-def test_draws_of_latents_have_their_density():
-    """A mixture of two Gaussians for each row: E_q[p_E/q h] over z ~ q is E[h] over draws."""
-    n, generator = 20_000, torch.Generator().manual_seed(0)
-    root = torch.tensor([[2.0, 0.5], [0.0, 1.5]], dtype=torch.float64).expand(2, n, 2, 2)
-    modes = torch.tensor([[1.0, 0.0], [-0.5, 0.3]], dtype=torch.float64)[:, None].expand(2, n, 2)
-    shares = torch.tensor([0.3, 0.7], dtype=torch.float64).log()[:, None].expand(2, n)
-    latents = LatentMixture(shares, modes, root, torch.eye(2, dtype=torch.float64), (2,))
-    target = GaussianMixture(torch.zeros(1, 2), scales=1.5)
-    z, drawn = target.sample(n, generator), latents.draw(generator)
-    ratio = (latents.log_density(z) + target.reduced_potential(z)).exp()
-    for h in (torch.ones_like, lambda z: z, lambda z: z**2, lambda z: z.roll(1, 1) * z):
-        left, right = ratio[:, None] * h(z), h(drawn)
-        error = ((left.var(0) + right.var(0)) / n).sqrt()
-        assert ((left.mean(0) - right.mean(0)).abs() < 4 * error + 1e-9).all()
-
-
-def test_encoder_weights_of_a_folded_generator_find_both_latents():
-    """x = |z| + s ξ, whose density is 2N(x; 0, 1): log Z of the half-normal target e^{−x²/2} on x > 0 is ½ ln(π/2)."""
-    target = GaussianMixture([[0.0]], scales=1.0)
-    settings = DiKLSettings(encoder_width=32, encoder_layers=2, output_noise=0.05)
-    torch.manual_seed(0)
-    encoder, generator = LatentEncoder(target, settings), torch.Generator().manual_seed(0)
-    z = target.normal(4000, generator)
-    noise = target.normal(4000, generator)
-    x = z.abs() + 0.05 * noise
-    losses = list(encoder.fit((z, x), 300, 256, generator))
-    assert losses[-1] < losses[0]
-    log_ratio = encoder.latents(lambda z: z.abs(), x).log_density(z) - log_normal(target, z, 1.0)
-    log_weights = (
-        log_ratio - log_normal(target, noise, 0.05) + torch.where(x[:, 0] > 0.2, -0.5 * x[:, 0] ** 2, -torch.inf)
-    )
-    weights = log_weights.exp()
-    exact = math.sqrt(math.pi / 2) * math.erfc(0.2 / math.sqrt(2))
-    assert abs(float(weights.mean()) - exact) < 4 * float(weights.std()) / 4000**0.5
-    assert float(weights.std() / weights.mean()) < 1.2  # half of the mass found each way
-
-
 def test_saved_and_loaded(trained, tmp_path):
     trained.save(tmp_path)
     again = load_sampler(tmp_path, trained.target)
@@ -149,37 +78,6 @@ def test_a_run_goes_on_where_it_stopped(posterior, tmp_path):
     for part in ("average", "companion", "sampling.diffusion", "sampling.encoder"):
         ours, theirs = (attrgetter(part)(sampler).parameters() for sampler in (whole, resumed))
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)), part
-
-
-def test_nothing_samples_before_weights_are_fitted(monkeypatch):
-    def stop(*_):
-        raise StoppedError
-
-    monkeypatch.setattr(OneStepSampling, "_fit_encoder", stop)
-    sampler = DiKL(DoubleWell(), **FEW)
-    sampler.sampling.step_size = 0.1  # as if it had been trained before
-    with pytest.raises(StoppedError):
-        sampler.fit(2)
-    with pytest.raises(RuntimeError, match="not been trained"):
-        sampler.sample(5, "path")
-
-
-@pytest.mark.parametrize(("share", "match"), [(1.0, "finite energy. Of the latest samples"), (0.5, None)])
-def test_samples_that_ran_off_are_left_out_of_what_weights_are_fitted_to(share, match, monkeypatch):
-    def ran_off(target, model, n, generator):
-        z, x = one_pass(target, model, n, generator)
-        x[: round(share * n)] = torch.nan
-        return z, x
-
-    monkeypatch.setattr(one_step_sampling, "one_pass", ran_off)
-    sampler = DiKL(GaussianMixture([[0.0]], scales=1.0), **FEW)
-    if match:
-        with pytest.raises(TrainingDivergedError, match=match):
-            sampler.fit(2)
-    else:
-        sampler.fit(2)
-        for part in (sampler.sampling.diffusion, sampler.sampling.encoder):
-            assert all(p.isfinite().all() for p in part.parameters())
 
 
 def test_weights_of_an_earlier_version_are_refused(trained):
@@ -227,19 +125,6 @@ def test_the_weights_that_come_with_forty_modes():
     assert "without weights" in wt.describe()
     wt = sampler.sample(2000, "path", seed=1)
     assert wt.effective_sample_size > 0.5 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
-
-
-@pytest.mark.parametrize("n_leapfrog", [3, 5])
-def test_refinement_brings_samples_nearer(n_leapfrog):
-    target = DoubleWell()
-    sampler = DiKL(target, n_refine_leapfrog=n_leapfrog, **FEW).fit(3)
-    means = [float(sampler.sample(500, None, seed=1, n_refine=n).reduced_potential.mean()) for n in (0, 5, 50)]
-    assert means[0] > means[1] > means[2]
-    counted = target.n_evaluations
-    sampler.sample(10, None)
-    # Twenty trajectories, unless told otherwise.
-    assert target.n_evaluations - counted == 10 * (1 + 20 * n_leapfrog)
-    assert dikl_settings(target, "paper").n_refine == 0
 
 
 def test_a_molecule_in_internal_coordinates():
@@ -319,12 +204,7 @@ os._exit(0)  # what is tested is over; taking the group down may abort
 
 
 def test_two_processes_stop_together_and_sample_alike(tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT)
-    call = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "train.py"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    found = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
-    assert found.returncode == 0, found.stderr
-    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
+    first, second = run_in_two_processes(SCRIPT, tmp_path)
     assert first == second and int(first[1:].split(",")[0]) < 200
 
 

@@ -2,9 +2,6 @@
 
 import csv
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +12,7 @@ from openmm_diffsampler.samplers.latent import Latent
 from openmm_diffsampler.samplers.latent_diffusion import LatentDiffusion
 
 from .small_edg import COLD, FEW, SMALL
+from .two_processes import run_in_two_processes
 
 
 def test_the_bound_is_tight_for_a_gaussian():
@@ -183,12 +181,7 @@ os._exit(0)  # what is tested is over; taking the group down may abort
 
 
 def test_two_processes_sample_alike(tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT)
-    call = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "train.py"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    found = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
-    assert found.returncode == 0, found.stderr
-    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in (0, 1))
+    first, second = run_in_two_processes(SCRIPT, tmp_path)
     assert first == second
 
 
