@@ -27,6 +27,7 @@ setup(
     install_requires=[
         "openmm>=8.1",
         "openmmtools>=0.24",
+        "filelock>=3.12",
         "lightning-fabric>=2.4",
         "llvmlite>=0.45",
         "mpiplus",

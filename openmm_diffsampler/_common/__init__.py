@@ -1,0 +1,1 @@
+"""Small things that every room needs: files written whole and sealed, folders held by one process, names, quoting."""

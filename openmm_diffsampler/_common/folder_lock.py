@@ -1,0 +1,71 @@
+"""A folder that one process writes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .quoting import shortened
+from .whole_files import write_whole
+
+__all__ = ["FolderInUseError", "held"]
+
+_LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
+
+
+class FolderInUseError(OSError):
+    """Another process, or another thread of this one, writes to the folder."""
+
+
+@contextmanager
+def held(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Make the folder if it is absent, and keep everybody else who asks for it out of it until the block ends.
+
+    The operating system lets go of the lock when the process ends, however it ends. A file beside the lock says who
+    holds it.
+
+    Raises:
+        FolderInUseError: somebody else holds it; the message says who.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, held(folder):
+        ...     try:
+        ...         with held(folder):
+        ...             pass
+        ...     except FolderInUseError as error:
+        ...         print(" is in use by process " in str(error))
+        True
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / _LOCK), folder / _HOLDER
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FolderInUseError(
+            f"{folder} is in use by {_holder(holder)}; wait for it to end, or choose another folder"
+        ) from None
+    try:
+        us = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        write_whole(holder, json.dumps(us) + "\n")
+        yield
+    finally:
+        for path in (holder, folder / _LOCK):
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        them = json.loads(path.read_text(encoding="utf-8"))
+        return shortened(f"process {them['process']} on {them['host']} since {them['since']}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,73 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["UNFINISHED", "delete_unfinished", "write_whole", "written_whole"]
+
+#: How names of files end that are being written.
+UNFINISHED = ".unfinished"
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new file beside `path` to write to, which takes the place of `path` once the block ends without an error.
+
+    A reader sees the old file or the new one. The new file has a name that nobody else can foresee and is made by the
+    system call that refuses an existing one, so that no link that somebody left there is followed.
+
+    Arguments:
+        path: the file that is replaced.
+
+    Yields:
+        The path to write to, an empty file with the suffix of `path`.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with written_whole(f"{folder}/a.txt") as unfinished:
+        ...         _ = unfinished.write_text("whole")
+        ...     Path(folder, "a.txt").read_text(), len(os.listdir(folder))
+        ('whole', 1)
+    """
+    path = Path(path)
+    # The suffix stays last, since writers of trajectories go by it.
+    handle, name = tempfile.mkstemp(suffix=f"{UNFINISHED}{path.suffix}", prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        _make_as_open_would(unfinished)
+        _sync(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write a file whole; text as UTF-8 with plain line ends."""
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def delete_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Delete what processes that were killed left half-written in `folder`, which nobody else may be writing to."""
+    for path in Path(folder).glob(f".*{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
+
+
+def _make_as_open_would(path: Path) -> None:
+    """Give a private temporary file the permissions that open() gives a new one."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def _sync(path: Path) -> None:
+    """Have the content on the disk before the name points to it."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
