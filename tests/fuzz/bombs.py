@@ -56,7 +56,8 @@ _XML: dict[str, Callable[[str], str]] = {
         "<Forces>",
         '<Forces><Force energy="f(r)" forceGroup="0" name="m" type="CustomBondForce" usesPeriodic="0" version="3">'
         '<PerBondParameters/><GlobalParameters/><EnergyParameterDerivatives/><Functions><Function max="1" min="0" '
-        'name="f" type="Continuous1DFunction"><Values/></Function></Functions><Bonds><Bond p1="0" p2="1"/></Bonds></Force>',
+        'name="f" type="Continuous1DFunction"><Values/></Function></Functions>'
+        '<Bonds><Bond p1="0" p2="1"/></Bonds></Force>',
     ),
 }
 _ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

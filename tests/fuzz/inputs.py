@@ -1,4 +1,4 @@
-"""Small things to write and read: a molecule of four atoms, a mixture of two Gaussians, samplers that hardly trained."""
+"""Small things to write and read: a molecule of four atoms, two Gaussians, samplers that hardly trained."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.samplers.small_edg import FEW as FEW_OF_EDG
 
 __all__ = [
     "METHODS",
+    "fit_six_steps",
     "fitted",
     "interrupted_fit",
     "mixture",
@@ -97,7 +98,7 @@ def mixture() -> GaussianMixture:
 def fitted(method: str, folder: Path) -> Any:
     """A sampler after three steps; the Boltzmann generator of the molecule in `folder`, others of the mixture."""
     target = load_system(folder).target() if method == "boltzmann" else mixture()
-    return METHODS[method](target).fit(3)
+    return METHODS[method](target).fit(3, precision="32-true")
 
 
 class StoppedError(Exception):
@@ -116,9 +117,14 @@ def interrupted_fit(method: str, folder: Path) -> None:
 
     started._loss = until_five
     try:
-        started.fit(6, checkpoint=folder, checkpoint_every=2, metrics_every=1)
+        fit_six_steps(started, folder)
     except StoppedError:
         return
+
+
+def fit_six_steps(sampler: Any, folder: Path) -> Any:
+    """Train, or go on, in a precision that every processor has."""
+    return sampler.fit(6, checkpoint=folder, checkpoint_every=2, metrics_every=1, precision="32-true")
 
 
 def sampler(method: str) -> Any:

@@ -17,6 +17,7 @@ from openmm_diffsampler.samplers import load_sampler
 
 from .inputs import (
     METHODS,
+    fit_six_steps,
     fitted,
     interrupted_fit,
     mixture,
@@ -39,7 +40,7 @@ class Loader:
     Arguments:
         make: writes a valid folder.
         load: reads it; whatever is wrong with a file is told here, by the file's name.
-        numbers: uses what was loaded and gives nested lists, dicts, tensors and plain values that damage must not change.
+        numbers: uses what was loaded and gives nested lists, tensors and plain values that damage must not change.
         share: inputs of it in a campaign, relative to others.
         is_sealed: whether there is a checksum of all of it.
     """
@@ -95,8 +96,7 @@ def _sampler(method: str) -> Loader:
 
 def _fit(method: str, share: int) -> Loader:
     def load(folder: Path) -> Any:
-        trained = sampler(method).fit(6, checkpoint=folder, checkpoint_every=2, metrics_every=1)
-        return folder / "metrics.csv", trained
+        return folder / "metrics.csv", fit_six_steps(sampler(method), folder)
 
     def numbers(loaded: Any) -> Any:
         metrics, trained = loaded

@@ -1,4 +1,4 @@
-"""One mutation of a folder, drawn at random: damage, edits with and without a checksum that fits, files gone or foreign."""
+"""One mutation of a folder, drawn at random: damage, edits, with or without checksums that fit, files exchanged."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def unseal(folder: Path) -> None:
 
 
 def reseal(folder: Path) -> None:
-    """Give every file a checksum that fits, where it is whole enough to have one; files with checksums of others last."""
+    """Give every file a checksum that fits, where it is whole enough to have one; those with hashes of others last."""
     for path in sorted(_sealed_files(folder), key=lambda p: (p.name in ("system.yaml", "sampler.json"), p.parts)):
         if path.suffix == ".safetensors":
             _reseal_tensors(path)

@@ -1,8 +1,8 @@
 """A process that loads what it is asked to, in a child that may crash, hang or ask for too much memory.
 
-Lines of JSON come in, ``{"loader": …, "folder": …, "make": whether to write a valid one instead}``, and a line of JSON goes out for each: what :func:`_answer` gives,
-or ``{"died": signal}`` or ``{"hung": true}`` for a child that is then replaced. Modules are imported once, before the
-first child, so that a new one costs milliseconds.
+Lines of JSON come in, ``{"loader": …, "folder": …, "make": …}``, where "make" asks for a valid folder to be written.
+A line of JSON goes out for each: what :func:`_answer` gives, or ``{"died": signal}`` or ``{"hung": true}`` for a child
+that is then replaced. Modules are imported once, before the first child, so that a new one costs milliseconds.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _import_what_is_imported_late() -> None:
     import lightning_fabric.loggers  # noqa: F401
     import mdtraj  # noqa: F401
     import tensorboard  # noqa: F401
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard
 
     torch.set_num_threads(1)
 
