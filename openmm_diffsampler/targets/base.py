@@ -5,6 +5,8 @@ from math import prod
 
 import torch
 
+from openmm_diffsampler._common.names import require_name
+
 __all__ = ["Target"]
 
 
@@ -46,7 +48,7 @@ class Target(ABC):
         if dtype not in (torch.float32, torch.float64):
             raise TypeError(f"dtype is {dtype}; supported are torch.float32 and torch.float64")
         self.event_shape = tuple(event_shape)
-        self.name = name
+        self.name = require_name(name, "the name of a target")
         self.translation_invariant = translation_invariant
         self.dtype = dtype
         self.device = torch.device(device)

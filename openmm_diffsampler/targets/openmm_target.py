@@ -1,6 +1,5 @@
 """The Boltzmann density of an OpenMM System as a target for torch samplers."""
 
-import hashlib
 import logging
 import os
 
@@ -15,6 +14,7 @@ from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
 from .system_checks import generic_positions, positions_array, require_samplable
+from .system_hash import parameter_hash
 from .terms.translate import UnsupportedForceError, translate_system
 from .units import require_temperature, thermal_energy
 
@@ -112,10 +112,9 @@ class OpenMMTarget(Target):
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
 
     def identity(self):
-        """As for every target, with the temperature, the backend and a hash of the System."""
-        digest = hashlib.sha256(openmm.XmlSerializer.serialize(self.system).encode()).hexdigest()[:16]
+        """As for every target, with the temperature, the backend and a hash of what the energy depends on."""
         kelvin = repr(float(self.temperature.value_in_unit(unit.kelvin))).removesuffix(".0")
-        own = {"system": digest, "temperature": f"{kelvin} K", "backend": self.backend}
+        own = {"system": parameter_hash(self.system), "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
 
     def _choose(self, backend, nearby):
