@@ -15,9 +15,10 @@ from filelock import FileLock, Timeout
 from .quoting import shortened
 from .whole_files import write_whole
 
-__all__ = ["FolderInUseError", "held"]
+__all__ = ["LOCK_FILES", "FolderInUseError", "held"]
 
-_LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
+#: The lock, and who holds it.
+LOCK_FILES = _LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
 
 
 class FolderInUseError(OSError):

@@ -27,6 +27,7 @@ __all__ = [
     "UnsealedFileWarning",
     "content_hash",
     "file_hash",
+    "read_entries",
     "read_json",
     "read_tensors",
     "require_sealed",
@@ -70,8 +71,11 @@ def _in_parts(file: Any) -> str:
 
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], entries: Mapping[str, str]
-) -> None:
+) -> str:
     """Write tensors and text entries as a sealed safetensors file, whole or not at all.
+
+    Returns:
+        The checksum of the file, its entry ``sha256``.
 
     Raises:
         OSError: it cannot be written; what was there stays.
@@ -79,7 +83,7 @@ def write_tensors(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_tensors(f"{folder}/a.safetensors", {"x": torch.ones(2)}, {"what": "ones"})
+        ...     _ = write_tensors(f"{folder}/a.safetensors", {"x": torch.ones(2)}, {"what": "ones"})
         ...     read_tensors(f"{folder}/a.safetensors")
         ({'x': tensor([1., 1.])}, {'what': 'ones'})
     """
@@ -88,7 +92,21 @@ def write_tensors(
     place = _place(blank, _BLANK)
     if place is None:
         raise AssertionError("the safetensors library writes no header of its entries")
-    write_whole(path, blank[:place] + content_hash(blank).encode() + blank[place + len(_BLANK) :])
+    digest = content_hash(blank)
+    write_whole(path, blank[:place] + digest.encode() + blank[place + len(_BLANK) :])
+    return digest
+
+
+def read_entries(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Entries of a file of tensors, with the checksum where it has one; the tensors are not looked at.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedFileError: it has no header.
+    """
+    with open(path, "rb") as file:
+        size = int.from_bytes(start := file.read(8), "little")
+        return _entries(Path(path), start + file.read(min(size, _LARGEST_HEADER)))
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
