@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from ._common.checkpoint_folders import delete_checkpoint, foreign_files
-from ._common.folder_lock import held
+from ._common.checkpoint_folders import BLOCK, OLD_BLOCK, STEP, WARM_UP, delete_checkpoint, foreign_files
+from ._common.folder_lock import LOCK_FILES, held
 from ._common.quoting import shortened
 from ._common.sealed_files import DamagedFileError, UnsealedFileWarning, read_json, sealed_json
 from ._common.whole_files import delete_unfinished, write_whole
+from .analysis import WeightedTrajectory, write_results
 from .analysis.result_files import FIGURES, FRAMES, NUMBERS, REPORT, matching, our_results
 
 __all__ = ["CHECKPOINT", "OutputFolder", "default_folder", "unfinished_training"]
@@ -24,21 +27,16 @@ _LOGS = ("metrics.csv", "tensorboard")
 _TRAINED = (*_LOGS, _SAMPLER, "model.safetensors", "system")
 _ANALYSED = (*FIGURES, NUMBERS, REPORT)
 #: What each command writes.
-_WRITES = {
-    "run": (*FRAMES, *_ANALYSED),
-    "train": _TRAINED,
-    "sample": (*FRAMES, *_ANALYSED),
-    "analyse": _ANALYSED,
-}
+_WRITES = {"run": (*FRAMES, *_ANALYSED), "sample": (*FRAMES, *_ANALYSED), "analyse": _ANALYSED, "train": _TRAINED}
 #: File names of checkpoints by the command that leaves them, and what it does.
-_CHECKPOINTS = {"run": "block-*", "train": "step-*"}
+_CHECKPOINTS = {"run": (BLOCK, OLD_BLOCK, re.compile(re.escape(WARM_UP))), "train": (STEP,)}
 _WORDS = {"run": "run", "train": "training"}
 _FINISHED = {"run": "a finished run", "train": "a finished sampler", "sample": "finished results"}
 _SAMPLER_ENTRIES = {"format", "method", "preset", "settings", "target", "training"}
 
 
 class OutputFolder:
-    """A folder of results in the hands of one command.
+    """A folder of results in the hands of one command: checked, begun, claimed, written, finished, in this order.
 
     A note in the folder says what the command is and which names in the folder are its own, until it is finished. So
     the same command goes on after it was killed, and files of these names that somebody else put there are found.
@@ -57,13 +55,14 @@ class OutputFolder:
         self.checkpoint = self.folder / CHECKPOINT
         self._claims: list[str] = []
         self._stale: set[str] = set()
+        self._noted = self._forgets = False
 
     @contextmanager
-    def begun(self, overwrite: bool = False) -> Iterator[OutputFolder]:
-        """Hold the folder for the block, with all that is in it checked first.
+    def checked(self, overwrite: bool = False) -> Iterator[OutputFolder]:
+        """Hold the folder for the block, with all that is in it checked first; nothing in it is changed yet.
 
         Arguments:
-            overwrite: forget finished results of the same command.
+            overwrite: whether finished results of the same command may be forgotten.
 
         Raises:
             NotADirectoryError: it is a file.
@@ -77,7 +76,7 @@ class OutputFolder:
         is_new = not self.folder.exists()
         try:
             with held(self.folder):
-                self._begin(overwrite)
+                self._check(overwrite)
                 try:
                     yield self
                 finally:
@@ -86,6 +85,21 @@ class OutputFolder:
             if is_new:
                 with suppress(OSError):  # the user finds nothing where nothing was done
                     self.folder.rmdir()
+
+    def begin(self) -> None:
+        """Write the note, and forget the results that are overwritten, right before the work."""
+        if self._noted:
+            delete_unfinished(self.folder)
+        ours, are_listed = our_results(self.folder)
+        if self._forgets and are_listed and self.command != "train":
+            self._stale = ours
+        self._claims = sorted({*self._claims, *self._ours(), *(_LOGS if self.command == "train" else ())})
+        self._write_note()
+        if self._forgets:
+            if self.command in _CHECKPOINTS:
+                delete_checkpoint(self.checkpoint)
+            # Or this work, killed, would look finished.
+            (self.folder / (_SAMPLER if self.command == "train" else NUMBERS)).unlink(missing_ok=True)
 
     def claim(self) -> None:
         """Take the names of the results, right before they are written.
@@ -97,6 +111,16 @@ class OutputFolder:
         self._claims = sorted({*self._claims, *_WRITES[self.command]})
         self._write_note()
 
+    def write(self, wt: WeightedTrajectory, **what: Any) -> dict[str, Path]:
+        """What ``write_results`` writes, and once more if the folder was deleted meanwhile."""
+        try:
+            return write_results(wt, self.folder, **what)
+        except FileNotFoundError:
+            if self.folder.exists():
+                raise
+        self._write_note()
+        return write_results(wt, self.folder, **what)
+
     def finish(self) -> list[Path]:
         """Forget the note and the checkpoint, once the results are there; returns what in it is not ours."""
         kept = our_results(self.folder)[0]
@@ -107,17 +131,17 @@ class OutputFolder:
 
     def has_checkpoint(self) -> bool:
         """Whether there is something to go on from."""
-        return bool(matching(self.checkpoint, [_CHECKPOINTS[self.command]]))
+        return bool(_named(self.checkpoint, self.command))
 
-    def _begin(self, overwrite: bool) -> None:
+    def _check(self, overwrite: bool) -> None:
         note, theirs = _note(self.folder), _checkpoint_of(self.folder)
         if theirs == "train" and _our_sampler(self.folder) and self.command != "train":
             theirs = None  # it is finished, and was killed while it cleared up
         if theirs not in (None, self.command):
             how = f" ({note['words']})" if note["words"] else ""
             raise FileExistsError(
-                f"{self.folder} holds an unfinished {_WORDS[theirs]}, which stays as it is; go on with it by the command "
-                f"that began it{how}, or choose another --output"
+                f"{self.folder} holds an unfinished {_WORDS[theirs]}, which stays as it is; go on with it by the "
+                f"command that began it{how}, or choose another --output"
             )
         finished = self._is_finished(note)
         if finished and not overwrite:
@@ -128,22 +152,14 @@ class OutputFolder:
         if not note["command"] and theirs == "train":  # of an earlier version
             self._claims = matching(self.folder, _TRAINED)
         self._require_free("are not of this command")
-        self._require_own_checkpoint(theirs)
+        self._require_own_checkpoint(theirs, overwrite)
         is_ours = theirs or note["command"] == self.command
         if self.command == "run" and not overwrite and not is_ours and self._has_more():
-            raise FileExistsError(f"{self.folder} exists and is not empty; choose another --output, or pass --overwrite")
-        if note["command"]:
-            delete_unfinished(self.folder)
-        ours, are_listed = our_results(self.folder)
-        if overwrite and finished and are_listed and self.command != "train":
-            self._stale = ours
-        self._claims = sorted({*self._claims, *self._ours(), *(_LOGS if self.command == "train" else ())})
-        self._write_note()
-        if overwrite and (finished or self.command == "run"):
-            if self.command in _CHECKPOINTS:
-                delete_checkpoint(self.checkpoint)
-            # Or this work, killed, would look finished.
-            (self.folder / (_SAMPLER if self.command == "train" else NUMBERS)).unlink(missing_ok=True)
+            raise FileExistsError(
+                f"{self.folder} exists and is not empty; choose another --output, or pass --overwrite"
+            )
+        self._noted = bool(note["command"])
+        self._forgets = overwrite and (finished or self.command == "run")
 
     def _is_finished(self, note: dict) -> bool:
         if self.command == "analyse" or note["command"] == self.command:
@@ -161,26 +177,27 @@ class OutputFolder:
         foreign = sorted(set(matching(self.folder, _WRITES[self.command])) - self._ours())
         if foreign:
             raise FileExistsError(
-                f"{self.folder} has files that {why} and would be replaced: {_list(foreign)}; move them away, or choose "
-                "another --output"
+                f"{self.folder} has files that {why} and would be replaced: {_list(foreign)}; move them away, or "
+                "choose another --output"
             )
 
-    def _require_own_checkpoint(self, theirs: str | None) -> None:
+    def _require_own_checkpoint(self, theirs: str | None, overwrite: bool) -> None:
         if self.command not in _CHECKPOINTS:
             return
-        if self.checkpoint.exists() and not self.checkpoint.is_dir():
-            raise FileExistsError(f"{self.checkpoint} is a file, and checkpoints go there; move it away")
-        foreign = [path.name for path in foreign_files(self.checkpoint)] if self.checkpoint.exists() else []
-        named_alike = set(matching(self.checkpoint, list(_CHECKPOINTS.values()))) & set(foreign)
-        if foreign and (theirs is None or named_alike):
+        if self.checkpoint.is_symlink() or (self.checkpoint.exists() and not self.checkpoint.is_dir()):
+            raise FileExistsError(f"{self.checkpoint} is a file or a link, and checkpoints go there; move it away")
+        foreign = [path.name for path in foreign_files(self.checkpoint)]
+        in_the_way = set(foreign) & _named(self.checkpoint, *_CHECKPOINTS)
+        # Of a run that goes on, strange files are none of our business, and damaged ones are named by its loader.
+        if foreign and (theirs is None or (overwrite and in_the_way)):
             raise FileExistsError(
-                f"{self.checkpoint} has files that are not of a checkpoint: {_list(foreign)}; move them away, or choose "
-                "another --output"
+                f"{self.checkpoint} has files that are not of a checkpoint, or damaged: {_list(foreign)}; move them "
+                "away, or choose another --output"
             )
 
     def _has_more(self) -> bool:
         """Whether there is more than the lock in the folder, and an empty folder of checkpoints."""
-        names = {path.name for path in self.folder.iterdir() if not path.name.startswith(".in-use")}
+        names = {path.name for path in self.folder.iterdir() if path.name not in LOCK_FILES}
         return bool(names - {CHECKPOINT})
 
     def _write_note(self) -> None:
@@ -224,13 +241,17 @@ def unfinished_training(folder: str | os.PathLike[str]) -> str | None:
 def _checkpoint_of(folder: Path) -> str | None:
     """The command whose checkpoint is in the folder."""
     checkpoint = folder / CHECKPOINT
-    if not checkpoint.is_dir():
+    if checkpoint.is_symlink():
         return None
     foreign = {path.name for path in foreign_files(checkpoint)}
-    for command, pattern in _CHECKPOINTS.items():
-        if set(matching(checkpoint, [pattern])) - foreign:
-            return command
-    return None
+    return next((command for command in _CHECKPOINTS if _named(checkpoint, command) - foreign), None)
+
+
+def _named(checkpoint: Path, *commands: str) -> set[str]:
+    """Names of files of a checkpoint of these commands, by the names alone."""
+    names = [path.name for path in checkpoint.iterdir()] if checkpoint.is_dir() else []
+    patterns = [pattern for command in commands for pattern in _CHECKPOINTS[command]]
+    return {name for name in names if any(pattern.fullmatch(name) for pattern in patterns)}
 
 
 def _note(folder: Path) -> dict:

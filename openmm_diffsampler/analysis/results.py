@@ -115,7 +115,11 @@ def write_results(
 
 def how_to_load(frames):
     """Python that loads the results saved as `frames`."""
-    lines = ["from openmm_diffsampler import WeightedTrajectory", "", f"wt = WeightedTrajectory.load({json.dumps(str(frames), ensure_ascii=False)})"]
+    lines = [
+        "from openmm_diffsampler import WeightedTrajectory",
+        "",
+        f"wt = WeightedTrajectory.load({json.dumps(str(frames), ensure_ascii=False)})",
+    ]
     if not str(frames).endswith(".npz"):
         lines += ["wt.trajectory                            # mdtraj.Trajectory"]
     lines += ["wt.weights                               # one a frame, summing to one"]
