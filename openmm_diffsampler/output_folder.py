@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import warnings
@@ -118,6 +119,10 @@ class OutputFolder:
         except FileNotFoundError:
             if self.folder.exists():
                 raise
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # writers of other libraries raise anything on a full disk
+            raise OSError(errno.EIO, f"the results cannot be written ({error})", str(self.folder)) from error
         self._write_note()
         return write_results(wt, self.folder, **what)
 
@@ -131,7 +136,7 @@ class OutputFolder:
 
     def has_checkpoint(self) -> bool:
         """Whether there is something to go on from."""
-        return bool(_named(self.checkpoint, self.command))
+        return self.command in _CHECKPOINTS and bool(_named(self.checkpoint, self.command))
 
     def _check(self, overwrite: bool) -> None:
         note, theirs = _note(self.folder), _checkpoint_of(self.folder)
