@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .folder_lock import LOCK_FILES, held
 from .sealed_files import DamagedFileError, read_entries
 from .whole_files import UNFINISHED
 
-__all__ = ["BLOCK", "MAKER", "OLD_BLOCK", "STEP", "WARM_UP", "delete_checkpoint", "foreign_files"]
+__all__ = ["BLOCK", "MAKER", "OLD_BLOCK", "STEP", "WARM_UP", "delete_checkpoint", "foreign_files", "held_checkpoint"]
 
 #: Entry of the header of every file of a checkpoint.
 MAKER = {"made by": "openmm_diffsampler"}
@@ -82,16 +84,42 @@ def delete_checkpoint(folder: str | os.PathLike[str]) -> list[Path]:
     return left
 
 
+@contextmanager
+def held_checkpoint(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder for a run, see :func:`held`; what runs that were killed left half-written there is deleted.
+
+    A folder that was made here and stays empty is removed.
+
+    Raises:
+        FolderInUseError: another process or thread holds it.
+        OSError: it cannot be made or written to.
+    """
+    folder = Path(folder)
+    is_new = not folder.exists()
+    try:
+        with held(folder):
+            for path in folder.glob("*"):
+                if _is_half_written(path.name) and not path.is_symlink() and path.is_file():
+                    path.unlink(missing_ok=True)
+            yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def _is_ours(path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     name = path.name
+    return name in LOCK_FILES or _is_half_written(name) or (_is_name(name) and _has_our_header(path))
+
+
+def _is_half_written(name: str) -> bool:
     half = _HALF_WRITTEN.fullmatch(name)
-    if name in LOCK_FILES or _OLD_HALF_WRITTEN.fullmatch(name):
-        return True
     if half:
         return half["name"] in LOCK_FILES or _is_name(half["name"])
-    return _is_name(name) and _has_our_header(path)
+    return _OLD_HALF_WRITTEN.fullmatch(name) is not None
 
 
 def _is_name(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -60,7 +61,8 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         for path in (holder, folder / _LOCK):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that may not be written to any more, or is no folder
+                path.unlink(missing_ok=True)
         lock.release()
 
 

@@ -69,9 +69,7 @@ def _in_parts(file: Any) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], entries: Mapping[str, str]
-) -> str:
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], entries: Mapping[str, str]) -> str:
     """Write tensors and text entries as a sealed safetensors file, whole or not at all.
 
     Returns:
