@@ -5,22 +5,26 @@ from __future__ import annotations
 import signal
 import sys
 
-from .interrupts import exit_code, heard
+from .interrupts import heard
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command that ``sys.argv`` holds, and end the process."""
-    numbers: list[int] = []
+    code = 130
     try:
-        with heard() as numbers:
-            from .cli import app
+        with heard() as signals:
+            try:
+                from .cli import app
 
-            app()
+                app()
+            except KeyboardInterrupt:
+                code = signals.exit_code
+                raise
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(exit_code(numbers))
+        print("stopped: nothing was done yet", file=sys.stderr)
+        sys.exit(code)
     finally:
         # What is left is the end of the interpreter, which an interrupt could only garble.
         for number in (signal.SIGINT, signal.SIGTERM):

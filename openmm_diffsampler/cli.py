@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -11,9 +11,6 @@ from rich.table import Table
 from .cli_ending import ends_in_one_line, fail, reading
 from .cli_output import announce_compilation, console, describe_target, print_results, say
 from .cli_samplers import LARGEST_SEED, TRUST, sample, train, trusting
-
-if TYPE_CHECKING:
-    from .output_folder import OutputFolder
 
 __all__ = ["app"]
 
@@ -105,7 +102,7 @@ def run(
             say(f"sampler: {type(sampler).__name__} ({why})")
             if out.has_checkpoint():
                 say(f"going on from the checkpoint in {out.checkpoint}")
-            ending.keeps(lambda: _what_is_kept(out))
+            ending.keeps_checkpoint(out.checkpoint, out.has_checkpoint)
             settings = {"chains": chains, "draws of each": draws, "warm-up sweeps": warmup, "sweeps per draw": thinning}
             wt = sampler.sample(
                 initial,
@@ -131,12 +128,6 @@ def run(
             say(f"\n{sampler.n_inverted:,} evaluations were rejected since a stereocentre had turned over")
 
 
-def _what_is_kept(out: OutputFolder) -> str:
-    if out.has_checkpoint():
-        return f"the work up to the last checkpoint is in {out.checkpoint}; the same command goes on from there"
-    return "nothing was kept, since there was no checkpoint yet; the same command starts over"
-
-
 @app.command()
 def analyse(
     trajectory: Annotated[Path, typer.Argument(help="Frames saved with their weights, such as trajectory.dcd.")],
@@ -157,7 +148,7 @@ def analyse(
             wt = WeightedTrajectory.load(trajectory)
         with out.checked():
             out.begin()
-            ending.keeps("the frames are as they were; the same command analyses them again")
+            ending.keeps("the frames are as they were", "the same command analyses them again")
             out.claim()
             written = out.write(wt, name=name or trajectory.stem, saved=trajectory, torsions=chosen)
             out.finish()

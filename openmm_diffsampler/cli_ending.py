@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ._common.quoting import shortened
-from .interrupts import exit_code, heard
+from .interrupts import Heard, heard
 
 __all__ = ["Ending", "ends_in_one_line", "fail", "reading"]
 
@@ -27,21 +27,29 @@ _PLAIN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
 
 
 class Ending:
-    """What a command has kept so far, in words that are asked for only if it ends early."""
+    """What a command has kept so far and how to go on, in words that are asked for only if it ends early."""
 
     def __init__(self) -> None:
-        self._kept: Callable[[], str] = str
+        self._words: Callable[[], tuple[str, str]] = lambda: ("nothing was kept", "")
 
-    def keeps(self, words: str | Callable[[], str]) -> None:
-        """Take note of what is kept from now on, or of a function that tells."""
-        self._kept = words if callable(words) else lambda: words
+    def keeps(self, what: str, how: str = "") -> None:
+        """Take note of what is kept from now on, and of how to go on."""
+        self._words = lambda: (what, how)
 
-    def words(self) -> str:
-        """What is kept; nothing where even that cannot be found out."""
-        try:
-            return self._kept()
-        except OSError:
-            return ""
+    def keeps_checkpoint(self, folder: Path, has_checkpoint: Callable[[], bool]) -> None:
+        """The same, of work whose checkpoints are in `folder`, once there are some."""
+
+        def words() -> tuple[str, str]:
+            if has_checkpoint():
+                return f"the work up to the last checkpoint is in {folder}", "the same command goes on from there"
+            return "nothing was kept yet", "the same command starts over"
+
+        self._words = words
+
+    def words(self, what: str = "") -> str:
+        """What is kept, unless `what` says it already, and how to go on."""
+        kept, how = self._words()
+        return "; ".join(part for part in (what or kept, how) if part)
 
 
 @contextmanager
@@ -58,16 +66,16 @@ def ends_in_one_line() -> Iterator[Ending]:
     for stream in (sys.stdout, sys.stderr):  # a name may have letters that the terminal has not
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    with heard() as numbers, _warnings_in_one_line():
+    with heard() as signals, _warnings_in_one_line():
         try:
             yield ending
         except typer.Exit:
             raise
         except KeyboardInterrupt as interrupt:
-            _end_interrupted(interrupt, numbers, ending)
+            _end_interrupted(_text(interrupt), signals, ending)
         except Exception as error:
-            if numbers:  # what an interrupt became in a library
-                _end_interrupted(KeyboardInterrupt(), numbers, ending)
+            if signals.is_raised:  # what an interrupt became in a library
+                _end_interrupted("", signals, ending)
             if _wants_traceback():
                 raise
             is_outside = not isinstance(error, _PLAIN) or (isinstance(error, OSError) and error.errno is not None)
@@ -101,12 +109,9 @@ def reading(path: str | Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read ({_text(error)})") from error
 
 
-def _end_interrupted(interrupt: BaseException, numbers: list[int], ending: Ending) -> NoReturn:
-    number = getattr(interrupt, "number", None)
-    code = exit_code([number] if number else numbers)
-    words = ending.words() or "nothing was kept"
-    _print("stopped:", "bold", f"{_text(interrupt)}; {words}" if str(interrupt) else words)
-    raise typer.Exit(code)
+def _end_interrupted(what: str, signals: Heard, ending: Ending) -> NoReturn:
+    _print("stopped:", "bold", ending.words(what.removeprefix("stopped ")))
+    raise typer.Exit(signals.exit_code)
 
 
 def _text(error: object) -> str:

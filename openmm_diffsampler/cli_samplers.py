@@ -18,7 +18,6 @@ from .cli_output import announce_compilation, console, describe_target, print_re
 
 if TYPE_CHECKING:
     from .analysis import ComparisonRun
-    from .output_folder import OutputFolder
     from .samplers import Sampler
     from .targets import Target
 
@@ -90,7 +89,7 @@ def train(
             say(f"{target.name}: {describe_target(target)}")
             if out.has_checkpoint():
                 say(f"going on from the checkpoint in {out.checkpoint}")
-            ending.keeps(lambda: _what_is_kept(out))
+            ending.keeps_checkpoint(out.checkpoint, out.has_checkpoint)
             options = {"checkpoint_every": checkpoint_every, "metrics": folder, "progress": progress}
             sampler.fit(steps, checkpoint=out.checkpoint, precision=precision, **options)
             if not sampler.is_first_process:
@@ -110,12 +109,6 @@ def train(
 
 def trusting(trust: bool) -> dict[str, bool]:
     return {"trust": True} if trust else {}
-
-
-def _what_is_kept(out: OutputFolder) -> str:
-    if out.has_checkpoint():
-        return f"the last checkpoint is in {out.checkpoint}; the same command goes on from there"
-    return "nothing was kept, since there was no checkpoint yet; the same command starts over"
 
 
 def _command(
@@ -190,7 +183,7 @@ def sample(
         out = OutputFolder(output or default_folder(name, "samples"), "sample")
         with out.checked(overwrite):
             start, evaluations = time.perf_counter(), loaded.target.n_evaluations
-            ending.keeps("nothing was kept; the same command draws the same samples")
+            ending.keeps("nothing was kept", "the same command draws the same samples")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MissedModeWarning)  # shown below, and in the report
                 wt = loaded.sample(n, kind, seed=seed, progress=progress, **options)
