@@ -91,13 +91,9 @@ def campaign(
     """
     report, lock = Report(seed), threading.Lock()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
-        valid = {name: Path(work) / "valid" / re.sub(r"\W+", "-", name) for name in loaders or LOADERS}
-        (Path(work) / "valid").mkdir()
-        benches = [_Bench(Path(work) / f"worker-{index}", seed, valid) for index in range(n_workers)]
-        for name in valid:
-            benches[0].make(name)
+        benches = [_Bench(Path(work) / f"worker-{index}", seed, loaders or list(LOADERS)) for index in range(n_workers)]
         tasks: Queue[Task] = Queue()
-        for task in _tasks(n, seed, valid, with_bombs):
+        for task in _tasks(n, seed, benches[0].valid, with_bombs):
             if only is None or str(task[1]) == str(only):
                 tasks.put(task)
 
@@ -141,16 +137,22 @@ def _tasks(n: int, seed: int, valid: dict[str, Path], with_bombs: bool) -> Itera
 class _Bench:
     """A worker, and the folder that it works on."""
 
-    def __init__(self, folder: Path, seed: int, valid: dict[str, Path]) -> None:
-        self.folder, self.seed, self.valid = folder, seed, valid
+    def __init__(self, folder: Path, seed: int, loaders: list[str]) -> None:
+        self.folder, self.seed = folder, seed
+        self.valid = {name: folder / "valid" / re.sub(r"\W+", "-", name) for name in loaders}
         self.proof = folder / "proof"
         folder.mkdir()
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENMM_CPU_THREADS": "1", "PYTHONPATH": str(_ROOT)}
         environment |= {"OPENMM_DIFFSAMPLER_CACHE": str(folder / "kernels"), "PYTHONWARNINGS": "ignore"}
         call = [sys.executable, "-m", "tests.fuzz.worker"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.worker = subprocess.Popen(call, cwd=folder, env=environment, text=True, **pipes)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.errors = folder / "errors.txt"
+        with open(self.errors, "w") as errors:
+            self.worker = subprocess.Popen(call, cwd=folder, env=environment, text=True, stderr=errors, **pipes)
         self.expected: dict[str, str] = {}
+        (folder / "valid").mkdir()
+        for name, path in self.valid.items():
+            self._ask(name, path, make=True)
 
     def result(self, task: Task) -> tuple[str, str, dict[str, Any]]:
         """What was done, the class, and the answer."""
@@ -175,12 +177,6 @@ class _Bench:
         changes[number](copy)
         return FORGED, number
 
-    def make(self, loader: str) -> None:
-        """Write the valid folder."""
-        answer = self._ask(loader, self.valid[loader], make=True)
-        if "digest" not in answer:
-            raise AssertionError(f"{loader} cannot be written: {answer}")
-
     def _expected(self, loader: str) -> str:
         answer = self._ask(loader, self._copy(loader))
         if "digest" not in answer:
@@ -201,7 +197,7 @@ class _Bench:
         self.worker.stdin.flush()
         line = self.worker.stdout.readline()
         if not line:
-            raise AssertionError(f"the worker ended with {self.worker.wait()}")
+            raise AssertionError(f"the worker ended with {self.worker.wait()}: {self.errors.read_text()[-3000:]}")
         return json.loads(line)
 
     def close(self) -> None:

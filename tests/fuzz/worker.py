@@ -2,7 +2,8 @@
 
 Lines of JSON come in, ``{"loader": …, "folder": …, "make": …}``, where "make" asks for a valid folder to be written.
 A line of JSON goes out for each: what :func:`_answer` gives, or ``{"died": signal}`` or ``{"hung": true}`` for a child
-that is then replaced. Modules are imported once, before the first child, so that a new one costs milliseconds.
+that is then replaced. The process itself imports modules and writes the valid folders, by which code is compiled,
+before the first child, so that a new one costs milliseconds.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from .loaders import LOADERS
 
 __all__ = ["SECONDS", "main"]
 
-#: How long a small input may take.
-SECONDS = 20.0
+#: How long a small input may take, in seconds of the processor and in those of a clock, for a child that only waits.
+SECONDS, SECONDS_BY_CLOCK = 20.0, 200.0
 #: Memory that it may take, in MB beyond what the modules need.
 MEGABYTES = 3000
 _LONGEST = 20_000
@@ -66,6 +67,15 @@ def _status(name: str) -> float:
     return float(text.split(f"{name}:", 1)[1].split(None, 1)[0]) / 1024
 
 
+def _seconds_of(process: int) -> float:
+    """Seconds of the processor that a process has used; by the clock where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _forget_peak() -> None:
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -76,22 +86,19 @@ def _forget_peak() -> None:
 def _answer(task: dict[str, Any]) -> dict[str, Any]:
     """Digest of the numbers, or what was raised; notes; peak memory in MB and seconds."""
     _forget_peak()
-    before, start = _status("VmRSS"), time.perf_counter()
+    before, start = _status("VmRSS"), time.process_time()
     loader, folder = LOADERS[task["loader"]], Path(task["folder"])
     answer: dict[str, Any] = {"phase": "load"}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            if task["make"]:
-                answer["digest"] = digest(loader.make(folder))
-            else:
-                loaded = loader.load(folder)
-                answer["phase"] = "use"
-                answer["digest"] = digest(loader.numbers(loaded))
+            loaded = loader.load(folder)
+            answer["phase"] = "use"
+            answer["digest"] = digest(loader.numbers(loaded))
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             answer |= _told(error)
     answer["notes"] = sorted({warning.category.__name__ for warning in caught})
-    answer["seconds"] = time.perf_counter() - start
+    answer["seconds"] = time.process_time() - start
     answer["megabytes"] = max(0.0, _status("VmHWM") - before)
     return answer
 
@@ -118,17 +125,10 @@ def _serve(incoming: int, outgoing: int, log: str) -> None:
         limit = int((_status("VmSize") + MEGABYTES) * 2**20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    silent = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silent, 1)
-    os.dup2(silent, 2)
     with open(log, "w") as crashes, os.fdopen(incoming) as lines, os.fdopen(outgoing, "w") as answers:
         faulthandler.enable(crashes)
         for line in lines:
-            crashes.truncate(0)
-            faulthandler.dump_traceback_later(SECONDS - 1, file=crashes)
-            answer = _answer(json.loads(line))
-            faulthandler.cancel_dump_traceback_later()
-            answers.write(json.dumps(answer) + "\n")
+            answers.write(json.dumps(_answer(json.loads(line))) + "\n")
             answers.flush()
 
 
@@ -156,16 +156,24 @@ class _Child:
         """Its answer, or how it ended."""
         self.lines.write(line)
         self.lines.flush()
-        ready, _, _ = select.select([self.answers], [], [], SECONDS)
+        ready = self._wait()
         answer = self.answers.readline() if ready else b""
         if answer.endswith(b"\n"):
             return json.loads(answer)
         if not ready:
-            os.kill(self.process, signal.SIGKILL)
+            os.kill(self.process, signal.SIGABRT)  # says where it is, and ends
         _, status = os.waitpid(self.process, 0)
         self.process = 0
         where = Path(self.log).read_text(errors="replace")[:_LONGEST]
         return {"died": os.waitstatus_to_exitcode(status), "where": where} if ready else {"hung": True, "where": where}
+
+    def _wait(self) -> bool:
+        """Whether it answers, or ends, in time."""
+        start, used = time.monotonic(), _seconds_of(self.process)
+        while time.monotonic() - start < SECONDS_BY_CLOCK and _seconds_of(self.process) - used < SECONDS:
+            if select.select([self.answers], [], [], 0.5)[0]:
+                return True
+        return False
 
     def close(self) -> None:
         self.lines.close()
@@ -177,18 +185,31 @@ class _Child:
 def main() -> None:
     """Read tasks from standard input until it ends."""
     _import_what_is_imported_late()
+    answers = os.fdopen(os.dup(1), "w")
+    _be_silent()
     with tempfile.TemporaryDirectory() as folder:
         child = None
         for line in sys.stdin:
+            task = json.loads(line)
+            if task["make"]:
+                LOADERS[task["loader"]].make(Path(task["folder"]))
+                print(json.dumps({"made": True}), file=answers, flush=True)
+                continue
             if child is None:
                 child = _Child(f"{folder}/crash.log")
             answer = child.ask(line)
             if "died" in answer or "hung" in answer:
                 child.close()
                 child = None
-            print(json.dumps(answer), flush=True)
+            print(json.dumps(answer), file=answers, flush=True)
         if child is not None:
             child.close()
+
+
+def _be_silent() -> None:
+    """Readers of trajectories print to the standard output, which is that of this process no more."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
 
 
 def _import_what_is_imported_late() -> None:
