@@ -104,7 +104,7 @@ def test_blocks_of_another_run_and_renamed_ones_are_refused(tmp_path):
     sample(tmp_path / "a")
     sample(tmp_path / "b", checkpoint_every=4)
     shutil.copy(tmp_path / "b" / "block-00000004-00000008.safetensors", tmp_path / "a")
-    with pytest.raises(DamagedFileError, match="block-00000004-00000008.safetensors and .* overlap"):
+    with pytest.raises(DamagedFileError, match=r"block-00000004-00000008.safetensors and .* overlap"):
         sample(tmp_path / "a")
     shutil.copy(tmp_path / "b" / "block-00000000-00000004.safetensors", tmp_path / "a")
     with pytest.raises(DamagedFileError, match=f"{NAMES[2]} was written after another block-00000000-00000004"):
