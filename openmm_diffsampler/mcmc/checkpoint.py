@@ -178,16 +178,10 @@ def _require_state(block: Block, path: Path, template: State) -> None:
 
 
 def _require_draws(x: torch.Tensor, u: torch.Tensor | None, frame: torch.Size, path: Path) -> None:
-    if (
-        u is None
-        or x.shape[1:] != frame
-        or u.shape != x.shape[:2]
-        or not (x.is_floating_point() and u.is_floating_point())
-    ):
-        found = None if u is None else tuple(u.shape)
-        raise _unfit(
-            path, f"its draws are {tuple(x.shape)} with energies {found}; a draw of this run is {tuple(frame)}"
-        )
+    is_right = u is not None and x.shape[1:] == frame and u.shape == x.shape[:2]
+    if not is_right or not (x.is_floating_point() and u.is_floating_point()):
+        found = f"draws are {tuple(x.shape)}, energies {None if u is None else tuple(u.shape)}"
+        raise _unfit(path, f"{found}; a draw of this run is {tuple(frame)}")
 
 
 def _is_alike(found: object, ours: object) -> bool:

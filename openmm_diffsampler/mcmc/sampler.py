@@ -103,8 +103,8 @@ class BatchedSampler:
         """Sweep from the state, or from where a checkpoint left off, to the last draw.
 
         Raises:
-            KeyboardInterrupt: an interrupt was heard; where there is a checkpoint, the sweep at hand is finished and all
-                of it is saved.
+            KeyboardInterrupt: an interrupt was heard; where there is a checkpoint, the sweep at hand is finished, and
+                all of it is saved.
         """
         n_thinned = 0
         if store is not None:
@@ -158,8 +158,8 @@ class BatchedSampler:
         """Sweeps since the last draw that a checkpoint has, once they and those of the warm-up can be right."""
         if not (0 <= self._n_warmed <= counts.n_warmup and 0 <= n_thinned < counts.thinning):
             raise DamagedFileError(
-                f"the checkpoint is after {self._n_warmed} of {counts.n_warmup} sweeps of the warm-up and {n_thinned} of "
-                f"{counts.thinning} sweeps of a draw; delete it to start over"
+                f"the checkpoint is after {self._n_warmed} of {counts.n_warmup} sweeps of the warm-up and {n_thinned} "
+                f"of {counts.thinning} sweeps of a draw; delete it to start over"
             )
         return n_thinned
 
