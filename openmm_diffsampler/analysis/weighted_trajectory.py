@@ -4,6 +4,7 @@ from functools import cached_property
 
 import torch
 
+from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler.targets.units import require_temperature
 
 from . import estimates, free_energy, mdanalysis_export, trajectory_files
@@ -239,7 +240,11 @@ class WeightedTrajectory:
     @classmethod
     def load(cls, path, topology=None):
         """Read what :meth:`save` wrote; see :func:`~openmm_diffsampler.analysis.trajectory_files.load`."""
-        return cls(**trajectory_files.load(path, topology=topology))
+        fields = trajectory_files.load(path, topology=topology)
+        try:
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path} holds no weighted trajectory: {error}") from None
 
     to_mdanalysis = mdanalysis_export.to_mdanalysis
     describe = estimates.describe
