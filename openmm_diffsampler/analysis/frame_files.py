@@ -1,4 +1,4 @@
-"""Frames in files of mdtraj's formats, written such that a failure is told, and read such that none ends the process."""
+"""Frames in files of mdtraj's formats: a write that fails is told, and no file ends the process that reads it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def write_frames(path: Path, x: torch.Tensor, topology: mdtraj.Topology) -> np.n
         if largest < _SMALL:
             raise OSError(
                 errno.EIO,
-                f"the frames could not be written ({shortened(error)}); is there room on the disk?",
+                f"frames could not be written ({shortened(error)}); is there room on the disk?",
                 str(path),
             ) from error
         raise ValueError(
@@ -139,9 +139,7 @@ def _ascii_alias(path: Path, is_written: bool) -> Iterator[Path]:
     if str(path).isascii():
         yield path
         return
-    folders = [
-        folder for folder in (tempfile.gettempdir(), *_FOLDERS) if folder.isascii() and os.access(folder, os.W_OK)
-    ]
+    folders = [f for f in (tempfile.gettempdir(), *_FOLDERS) if f.isascii() and os.access(f, os.W_OK)]
     if not folders:
         raise OSError(
             errno.EINVAL,

@@ -77,9 +77,8 @@ def checked_fields(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
             raise ValueError(f"its {name} has shape {arrays[name].shape} of {arrays[name].dtype} for {shape[0]} frames")
     event_shape = tuple(metadata["event_shape"])
     has_particles = len(event_shape) == 2 and event_shape[1] in (2, 3)
-    if (not has_particles and (metadata["has_topology"] or not has_frames)) or not (
-        metadata["has_topology"] or has_frames
-    ):
+    needs_particles = metadata["has_topology"] or not has_frames
+    if (needs_particles and not has_particles) or not (metadata["has_topology"] or has_frames):
         raise ValueError(f"its configurations of shape {event_shape} are no atoms in space")
     if has_frames and (arrays["x"].dtype.kind != "f" or arrays["x"].shape != shape + event_shape):
         raise ValueError(f"its x has shape {arrays['x'].shape} of {arrays['x'].dtype} for {shape[0]} frames")

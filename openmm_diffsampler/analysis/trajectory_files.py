@@ -169,11 +169,11 @@ def load(
         ) from None
 
     event_shape = tuple(metadata["event_shape"])
-    if topology is not None:
+    is_given = topology is not None
+    if is_given:
         topology = _given(topology)
     elif metadata["has_topology"]:
         topology = _read_beside(path) if own is None else own
-        _warn_of_changes(path, weights_path, metadata)
     if topology is not None and topology.n_atoms != event_shape[0]:
         raise ValueError(f"{path} has {event_shape[0]} atoms and the topology {topology.n_atoms}")
     if path.suffix == ".npz":
@@ -186,6 +186,8 @@ def load(
             f"{weights_path} does not belong to {path}: it was written with other frames, in "
             f"{shortened(metadata['frames_file'])}"
         )
+    if not is_given and own is not None:
+        _warn_of_changes(path, weights_path, metadata)
     kelvin = metadata["temperature"]
     return {
         **arrays,
