@@ -24,6 +24,7 @@ from .classes import BAD, CLASSES, classify
 from .loaders import LOADERS
 from .mutations import DAMAGED, FORGED, UNSEALED, mutate
 from .payloads import payloads
+from .worker import EVERYTHING, SECONDS
 
 __all__ = ["Report", "campaign"]
 
@@ -76,6 +77,7 @@ def campaign(
     only: int | str | None = None,
     with_bombs: bool = True,
     n_workers: int = 1,
+    seconds: float = SECONDS,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Report:
     """Load `n` mutated folders, shared among the loaders, and every payload.
@@ -87,11 +89,15 @@ def campaign(
         only: one input by its number or name.
         with_bombs: also load what asks for much.
         n_workers: processes.
+        seconds: of the processor that an input may take.
         progress: called with the number of inputs done.
     """
     report, lock = Report(seed), threading.Lock()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
-        benches = [_Bench(Path(work) / f"worker-{index}", seed, loaders or list(LOADERS)) for index in range(n_workers)]
+        benches = [
+            _Bench(Path(work) / f"worker-{index}", seed, loaders or list(LOADERS), seconds)
+            for index in range(n_workers)
+        ]
         tasks: Queue[Task] = Queue()
         for task in _tasks(n, seed, benches[0].valid, with_bombs):
             if only is None or str(task[1]) == str(only):
@@ -128,7 +134,7 @@ def _tasks(n: int, seed: int, valid: dict[str, Path], with_bombs: bool) -> Itera
         if with_bombs:
             for what, _ in bombs(folder, suffixes):
                 yield name, what
-    names = [name for name in valid for _ in range(LOADERS[name].share)]
+    names = [name for name in valid for _ in range(EVERYTHING[name].share)]
     Random(seed).shuffle(names)
     for number in range(n):
         yield names[number % len(names)], number
@@ -137,8 +143,8 @@ def _tasks(n: int, seed: int, valid: dict[str, Path], with_bombs: bool) -> Itera
 class _Bench:
     """A worker, and the folder that it works on."""
 
-    def __init__(self, folder: Path, seed: int, loaders: list[str]) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, loaders: list[str], seconds: float) -> None:
+        self.folder, self.seed, self.seconds = folder, seed, seconds
         self.valid = {name: folder / "valid" / re.sub(r"\W+", "-", name) for name in loaders}
         self.proof = folder / "proof"
         folder.mkdir()
@@ -164,7 +170,7 @@ class _Bench:
         kind, what = self._change(copy, loader, number)
         self.proof.unlink(missing_ok=True)
         answer = self._ask(loader, copy)
-        if kind == DAMAGED and not LOADERS[loader].is_sealed:
+        if kind == DAMAGED and not EVERYTHING[loader].is_sealed:
             kind = UNSEALED
         return what, classify(answer, self.expected[loader], kind, names, self.proof.exists()), answer
 
@@ -193,7 +199,8 @@ class _Bench:
         return copy
 
     def _ask(self, loader: str, folder: Path, make: bool = False) -> dict[str, Any]:
-        self.worker.stdin.write(json.dumps({"loader": loader, "folder": str(folder), "make": make}) + "\n")
+        task = {"loader": loader, "folder": str(folder), "make": make, "seconds": self.seconds}
+        self.worker.stdin.write(json.dumps(task) + "\n")
         self.worker.stdin.flush()
         line = self.worker.stdout.readline()
         if not line:

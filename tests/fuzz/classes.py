@@ -66,4 +66,6 @@ def _is_clear(answer: dict[str, Any], kind: str, names: set[str]) -> bool:
     bases = set(answer["bases"])
     if kind != DAMAGED and answer["phase"] == "use":
         return bool((_CLEAR | {"RuntimeError"}) & bases) and answer["is_ours"]
-    return bool(_CLEAR & bases) and any(name in answer["message"] for name in names)
+    # A checkpoint that somebody forged may diverge, which is told by its folder.
+    clear = _CLEAR if kind == DAMAGED else _CLEAR | {"RuntimeError"}
+    return bool(clear & bases) and any(name in answer["message"] for name in names)

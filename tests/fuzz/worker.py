@@ -1,6 +1,6 @@
 """A process that loads what it is asked to, in a child that may crash, hang or ask for too much memory.
 
-Lines of JSON come in, ``{"loader": …, "folder": …, "make": …}``, where "make" asks for a valid folder to be written.
+Lines of JSON come in, ``{"loader": …, "folder": …, "seconds": …, "make": …}``; "make" asks for a valid folder.
 A line of JSON goes out for each: what :func:`_answer` gives, or ``{"died": signal}`` or ``{"hung": true}`` for a child
 that is then replaced. The process itself imports modules and writes the valid folders, by which code is compiled,
 before the first child, so that a new one costs milliseconds.
@@ -26,9 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from .canaries import CANARIES
 from .loaders import LOADERS
 
-__all__ = ["SECONDS", "main"]
+__all__ = ["EVERYTHING", "MEGABYTES", "SECONDS", "main"]
+
+EVERYTHING = LOADERS | CANARIES
 
 #: How long a small input may take, in seconds of the processor and in those of a clock, for a child that only waits.
 SECONDS, SECONDS_BY_CLOCK = 20.0, 200.0
@@ -87,7 +90,7 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     """Digest of the numbers, or what was raised; notes; peak memory in MB and seconds."""
     _forget_peak()
     before, start = _status("VmRSS"), time.process_time()
-    loader, folder = LOADERS[task["loader"]], Path(task["folder"])
+    loader, folder = EVERYTHING[task["loader"]], Path(task["folder"])
     answer: dict[str, Any] = {"phase": "load"}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -156,7 +159,7 @@ class _Child:
         """Its answer, or how it ended."""
         self.lines.write(line)
         self.lines.flush()
-        ready = self._wait()
+        ready = self._wait(json.loads(line)["seconds"])
         answer = self.answers.readline() if ready else b""
         if answer.endswith(b"\n"):
             return json.loads(answer)
@@ -167,10 +170,10 @@ class _Child:
         where = Path(self.log).read_text(errors="replace")[:_LONGEST]
         return {"died": os.waitstatus_to_exitcode(status), "where": where} if ready else {"hung": True, "where": where}
 
-    def _wait(self) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Whether it answers, or ends, in time."""
         start, used = time.monotonic(), _seconds_of(self.process)
-        while time.monotonic() - start < SECONDS_BY_CLOCK and _seconds_of(self.process) - used < SECONDS:
+        while time.monotonic() - start < SECONDS_BY_CLOCK and _seconds_of(self.process) - used < seconds:
             if select.select([self.answers], [], [], 0.5)[0]:
                 return True
         return False
@@ -192,7 +195,7 @@ def main() -> None:
         for line in sys.stdin:
             task = json.loads(line)
             if task["make"]:
-                LOADERS[task["loader"]].make(Path(task["folder"]))
+                EVERYTHING[task["loader"]].make(Path(task["folder"]))
                 print(json.dumps({"made": True}), file=answers, flush=True)
                 continue
             if child is None:
