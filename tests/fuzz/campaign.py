@@ -29,7 +29,7 @@ from .worker import EVERYTHING, SECONDS
 __all__ = ["Report", "campaign"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_EXAMPLES = 8
+_EXAMPLES = 3
 
 #: Loader and number of an input; numbers of payloads and bombs are names.
 Task = tuple[str, int | str]
@@ -37,20 +37,23 @@ Task = tuple[str, int | str]
 
 @dataclass
 class Report:
-    """Counts by loader and class, and the first examples of each bad class."""
+    """Counts by loader and class, and the first examples of each place in the code where something bad came from."""
 
     seed: int
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    examples: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[tuple[str, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
     seconds: float = 0.0
 
     def add(self, task: Task, what: str, found: str, answer: dict[str, Any]) -> None:
         loader, number = task
         self.counts[loader][found] += 1
-        if found in BAD and len(examples := self.examples[loader, found]) < _EXAMPLES:
-            told = {k: answer[k] for k in ("error", "where", "died", "length") if k in answer}
+        kind = (loader, found, answer.get("error", ""), answer.get("where", "")[-200:])
+        if found in BAD and len(self.examples[kind]) < _EXAMPLES:
+            told = {k: answer[k] for k in ("error", "where", "died", "length", "megabytes") if k in answer}
             message = answer.get("message", "")[:200]
-            examples.append(f"--loader {loader!r} --seed {self.seed} --only {number!r}: {what} -> {told} {message}")
+            self.examples[kind].append(
+                f"{found}: --loader {loader!r} --seed {self.seed} --only {number!r}: {what} -> {told} {message}"
+            )
 
     def bad(self) -> Counter[str]:
         """How many there are of each bad class."""
@@ -66,7 +69,8 @@ class Report:
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
     def all_examples(self) -> str:
-        return "\n".join(f"{found}: {line}" for (_, found), lines in self.examples.items() for line in lines)
+        """Those of one place in the code follow each other."""
+        return "\n".join(line for _, lines in sorted(self.examples.items()) for line in lines)
 
 
 def campaign(
