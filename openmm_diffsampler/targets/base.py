@@ -43,6 +43,9 @@ class Target(ABC):
     lattice = None
     #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
     mirror = None
+    #: Which of the settings that samplers know it has: a built-in system's or density's own name; None elsewhere, whatever
+    #: the target is called.
+    preset_key = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):
         if dtype not in (torch.float32, torch.float64):
