@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 
 from openmm_diffsampler._common.interrupts import deferred_interrupts
-from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler.analysis import WeightedTrajectory
 
 from .checkpoint import Checkpoint
@@ -114,7 +113,8 @@ class BatchedSampler:
             if saved is not None:
                 with store.explaining():
                     state = self._restore(saved, generator)
-                n_thinned = self._resumed(counts, saved[1].get("n_thinned", 0))
+                    n_thinned = saved[1].get("n_thinned", 0)
+                    counts.require_possible(self._n_warmed, n_thinned)
 
         def save(n_thinned=0):
             tensors, numbers = self._saved(state, generator)
@@ -153,15 +153,6 @@ class BatchedSampler:
                     save()
                 if interrupted:
                     raise KeyboardInterrupt
-
-    def _resumed(self, counts, n_thinned):
-        """Sweeps since the last draw that a checkpoint has, once they and those of the warm-up can be right."""
-        if not (0 <= self._n_warmed <= counts.n_warmup and 0 <= n_thinned < counts.thinning):
-            raise DamagedFileError(
-                f"the checkpoint is after {self._n_warmed} of {counts.n_warmup} sweeps of the warm-up and {n_thinned} "
-                f"of {counts.thinning} sweeps of a draw; delete it to start over"
-            )
-        return n_thinned
 
     def states(self, initial, *, n_chains=None, n_warmup=100, seed=0):
         """The states of all chains in the coordinates of :attr:`target`, sweep after sweep without end.
@@ -243,3 +234,11 @@ class _Counts(NamedTuple):
     n_warmup: int
     thinning: int
     every: int
+
+    def require_possible(self, n_warmed, n_thinned):
+        """Raise ValueError unless a run can be after so many sweeps of the warm-up and since the last draw."""
+        if not (0 <= n_warmed <= self.n_warmup and 0 <= n_thinned < self.thinning):
+            raise ValueError(
+                f"it is after {n_warmed} of {self.n_warmup} sweeps of the warm-up and {n_thinned} of {self.thinning} "
+                "sweeps of a draw"
+            )

@@ -7,11 +7,14 @@ import csv
 import io
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from openmm_diffsampler._common.quoting import shortened
+from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler._common.whole_files import UNFINISHED, write_whole
 
 __all__ = ["MetricsLog", "require_own_metrics"]
@@ -103,7 +106,8 @@ class MetricsLog:
         if self.path is not None:
             self._write()
         if self._board is not None:
-            self._board.log_metrics({name: value for name, value in row.items() if not math.isnan(value)}, step)
+            with self._events():
+                self._board.log_metrics({name: value for name, value in row.items() if not math.isnan(value)}, step)
         return row
 
     def _names(self) -> list[str]:
@@ -134,13 +138,14 @@ class MetricsLog:
         Raises:
             ValueError: it did not give that.
         """
+        if "rows" not in state and step:
+            self.rows = self._read(step)
         try:
             if "rows" in state:
                 self.rows = _rows_of(state["columns"], state["rows"]["values"], state["rows"]["present"])
                 sums = {name: [float(total), int(n)] for name, total, n in state["sums"]}
             else:
                 sums = {name: [float(total), int(n)] for name, (total, n) in state.items()}
-                self.rows = self._read(step) if step else []
         except (KeyError, TypeError, IndexError, AttributeError, OverflowError, ValueError) as error:
             raise ValueError(f"the metrics of the checkpoint are damaged ({error})") from None
         if any(row["step"] > step for row in self.rows):
@@ -151,14 +156,34 @@ class MetricsLog:
         """Rows of the file up to a step, as an earlier version left them."""
         if self.path is None or not self.path.is_file():
             return []
-        with contextlib.closing(open(self.path, encoding="utf-8", newline="")) as file:
-            rows = [{name: float(text) for name, text in row.items() if text != ""} for row in csv.DictReader(file)]
-        return [row | {"step": int(row["step"])} for row in rows if row["step"] <= step]
+        try:
+            with open(self.path, encoding="utf-8", newline="") as file:
+                rows = [{name: float(text) for name, text in row.items() if text != ""} for row in csv.DictReader(file)]
+            return [row | {"step": int(row["step"])} for row in rows if row["step"] <= step]
+        except (KeyError, TypeError, OverflowError, ValueError, csv.Error) as error:
+            raise DamagedFileError(
+                f"{self.path} is damaged ({shortened(error)}), and an earlier version kept its rows nowhere else; move "
+                "it elsewhere to go on without them"
+            ) from None
 
     def close(self) -> None:
         """Have all events on the disk."""
         if self._board is not None:
-            self._board.finalize("success")
+            with self._events():
+                self._board.finalize("success")
+
+    @contextlib.contextmanager
+    def _events(self) -> Iterator[None]:
+        """Make the folder of events again if somebody deleted it; say in an error that it cannot be written to."""
+        folder = self.path.parent / "tensorboard"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror, str(folder)) from None
 
 
 def _rows_of(names: list[str], values: torch.Tensor, present: torch.Tensor) -> list[Row]:

@@ -15,6 +15,7 @@ from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
 
+from .metrics import MetricsLog
 from .state_files import load_state, save_state
 from .training_states import require_training_state
 
@@ -118,6 +119,7 @@ class RunCheckpoints:
             metrics = saved.get("metrics", {})
             if not isinstance(metrics, dict):
                 raise ValueError("its metrics are no entries")
+            MetricsLog(None, 1, step, metrics)  # raises what has to be raised before anything changes
             self.training.load_state(saved["training"])
         except _UNFIT as error:
             raise self._damaged(path, error) from None
