@@ -250,9 +250,7 @@ _PRESETS = {
 }  # fmt: skip
 
 
-def dikl_settings(
-    target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None
-) -> DiKLSettings:
+def dikl_settings(target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None) -> DiKLSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:

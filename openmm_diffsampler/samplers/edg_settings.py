@@ -182,9 +182,7 @@ _PRESETS = {
 }  # fmt: skip
 
 
-def edg_settings(
-    target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None
-) -> EDGSettings:
+def edg_settings(target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None) -> EDGSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:

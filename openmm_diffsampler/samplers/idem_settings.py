@@ -179,9 +179,7 @@ _PRESETS = {
 }  # fmt: skip
 
 
-def idem_settings(
-    target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None
-) -> IDEMSettings:
+def idem_settings(target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None) -> IDEMSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:

@@ -17,13 +17,21 @@ from .setting_bounds import BOUNDS, LARGEST_NETWORK
 if TYPE_CHECKING:
     from openmm_diffsampler.targets import Target
 
-__all__ = ["MOLECULE", "from_preset", "make_plain", "require_choices", "require_modest_networks", "whole_number"]
+__all__ = [
+    "LARGEST_NUMBER",
+    "MOLECULE",
+    "from_preset",
+    "make_plain",
+    "require_choices",
+    "require_modest_networks",
+    "whole_number",
+]
 
 #: Stands for any molecule in internal coordinates among the keys of presets.
 MOLECULE = "molecule"
 _KINDS = {int: "an integer", float: "a number", bool: "True or False", str: "text"}
 #: What whole numbers outside of settings may be, seeds above all.
-_LARGEST = 2**62
+LARGEST_NUMBER = 2**62
 
 _Settings = TypeVar("_Settings")
 
@@ -35,7 +43,8 @@ def make_plain(settings: Any, bounds: Mapping[str, tuple[float, float]] | None =
 
     Arguments:
         settings: the dataclass, whose fields are int, float, bool, str, or one of these or None.
-        bounds: name → least and most, where they differ from :data:`~openmm_diffsampler.samplers.setting_bounds.BOUNDS`.
+        bounds: name → least and most, where they differ from
+            :data:`~openmm_diffsampler.samplers.setting_bounds.BOUNDS`.
 
     Raises:
         TypeError: a value of another type.
@@ -108,7 +117,7 @@ def require_modest_networks(settings: object, sizes: Iterable[tuple[str, str, in
         )
 
 
-def whole_number(name: str, value: object, least: int = 1, most: int = _LARGEST) -> int:
+def whole_number(name: str, value: object, least: int = 1, most: int = LARGEST_NUMBER) -> int:
     """`value` as an int.
 
     Arguments:

@@ -54,8 +54,8 @@ class Target(ABC):
     lattice = None
     #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
     mirror = None
-    #: Which of the settings that samplers know it has: a built-in system's or density's own name; None elsewhere, whatever
-    #: the target is called.
+    #: Which settings samplers know it by: the name of a built-in system or density, None of any other, whatever the
+    #: target is called.
     preset_key = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):

@@ -66,7 +66,8 @@ class MolecularSystem:
             topology=self.topology,
             backend=backend,
             positions=self.positions,
-            **{"name": self.name} | kwargs,
+            name=self.name,
+            **kwargs,
         )
         target.preset_key = self.preset_key
         return target

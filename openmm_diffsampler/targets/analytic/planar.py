@@ -99,7 +99,9 @@ def mog2(*, name="mog2", dtype=torch.float64, device="cpu"):
         >>> mog2()
         GaussianMixture(name='mog2', event_shape=(2,), dtype=torch.float64)
     """
-    return _known(GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], math.sqrt(0.5), name=name, dtype=dtype, device=device), "mog2")
+    return _known(
+        GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], math.sqrt(0.5), name=name, dtype=dtype, device=device), "mog2"
+    )
 
 
 def mog2i(*, name="mog2i", dtype=torch.float64, device="cpu"):
