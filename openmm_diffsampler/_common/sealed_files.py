@@ -108,8 +108,14 @@ def read_entries(path: str | os.PathLike[str]) -> dict[str, str]:
         return _entries(Path(path), start + file.read(min(size, _LARGEST_HEADER)))
 
 
-def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_tensors(
+    path: str | os.PathLike[str], whole: str | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and entries of a file that :func:`write_tensors` wrote, or of one of an earlier version.
+
+    Arguments:
+        path: the file.
+        whole: SHA-256 of all of its bytes, where another file tells it; then it needs no checksum of its own.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -124,11 +130,13 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
     if path.stat().st_size > _LARGEST:
         raise DamagedFileError(f"{path} has {path.stat().st_size:,} bytes, more than any that is written here")
     content = path.read_bytes()
+    if whole is not None and content_hash(content) != whole:
+        raise DamagedFileError(f"{path} is damaged, or not the file that was written with those beside it")
     entries = _entries(path, content)
     sealed = entries.pop(_KEY, None)
-    if sealed is None:
+    if sealed is None and whole is None:
         warnings.warn(f"{path} is of an earlier version and has no checksum", UnsealedFileWarning, stacklevel=3)
-    else:
+    elif sealed is not None:
         place = _place(content, sealed)
         blank = None if place is None else content[:place] + _BLANK.encode() + content[place + len(_BLANK) :]
         if blank is None or content_hash(blank) != sealed:

@@ -1,5 +1,12 @@
 """Samplers that learn: generators of independent, weighted samples, trained from energies and scores alone."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from openmm_diffsampler._common.quoting import shown
+
 from .base import MissedModeWarning, Sampler
 from .boltzmann import BoltzmannGenerator
 from .boltzmann_settings import BoltzmannSettings
@@ -10,7 +17,11 @@ from .edg_settings import EDGSettings
 from .idem import IDEM
 from .idem_settings import IDEMSettings
 from .sampler_files import description
+from .saved_systems import UnsavedSystemWarning
 from .training import TrainingDivergedError
+
+if TYPE_CHECKING:
+    from openmm_diffsampler.targets import Target
 
 __all__ = [
     "EDG",
@@ -25,6 +36,7 @@ __all__ = [
     "MissedModeWarning",
     "Sampler",
     "TrainingDivergedError",
+    "UnsavedSystemWarning",
     "load_pretrained",
     "load_sampler",
     "recommended_method",
@@ -63,10 +75,12 @@ def recommended_method(target):
     return "boltzmann" if has_bonds or is_density else "idem"
 
 
-def load_sampler(folder, target=None):
-    """The sampler that was saved in `folder`, whatever its method; see :meth:`Sampler.load`."""
+def load_sampler(folder: str | os.PathLike[str], target: Target | None = None, *, trust: bool = False) -> Sampler:
+    """The sampler that was saved in `folder`, whatever its method; arguments and errors as of :meth:`Sampler.load`."""
     method = description(folder)["method"]
-    return _method(method, f"{folder} holds a sampler of unknown method {method!r}").load(folder, target)
+    return _method(method, f"{folder} holds a sampler of unknown method {shown(method)}").load(
+        folder, target, trust=trust
+    )
 
 
 def _method(name, problem):

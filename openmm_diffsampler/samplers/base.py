@@ -1,30 +1,42 @@
 """What samplers that learn have in common: fit, sample, save, load."""
 
+from __future__ import annotations
+
 import copy
+import os
 import warnings
 from abc import ABC, abstractmethod
-from numbers import Integral
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from openmm_diffsampler._common.quoting import shortened, shown
 from openmm_diffsampler.analysis import WeightedTrajectory
 from openmm_diffsampler.analysis.forward_diagnostics import forward_diagnostics
 from openmm_diffsampler.targets import load_system
 
 from .sampler_files import load_folder, pretrained_folder, save_folder
+from .saved_systems import warn_if_unsaved
+from .settings import LARGEST_NUMBER, whole_number
 from .training import Training
+
+if TYPE_CHECKING:
+    from openmm_diffsampler.targets import Target
 
 __all__ = ["MissedModeWarning", "Sampler", "require_options"]
 
 #: With fewer samples than this, weights are not compared with those of held-out configurations.
 _FEWEST_COMPARED = 1000
+#: Steps, draws and levels of an option of sampling, at most.
+_LARGEST_OPTION = 10**7
 
 
 class MissedModeWarning(UserWarning):
     """Samples and held-out configurations disagree about the weights: the sampler leaves something out."""
 
 
-def require_options(given, least, weights):
+def require_options(given: Mapping[str, Any], least: Mapping[str, int], weights: str | None) -> dict[str, int]:
     """Check the options of :meth:`Sampler.sample`, all of them whole numbers.
 
     Arguments:
@@ -37,17 +49,13 @@ def require_options(given, least, weights):
 
     Raises:
         TypeError: an unknown name, or no integer.
-        ValueError: a number below the least.
+        ValueError: a number below the least, or above ten million.
     """
     if unknown := sorted(set(given) - set(least)):
-        raise TypeError(f"unknown options {unknown} with weights {weights!r}; there are {sorted(least)}")
+        names = shortened(str(unknown))
+        raise TypeError(f"unknown options {names} with weights {weights!r}; there are {sorted(least)}")
     given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{name} is {value!r}; it must be an integer")
-        if value < least[name]:
-            raise ValueError(f"{name} is {value}; it must be at least {least[name]}")
-    return {name: int(value) for name, value in given.items()}
+    return {name: whole_number(name, value, least[name], _LARGEST_OPTION) for name, value in given.items()}
 
 
 class Sampler(ABC):
@@ -83,13 +91,13 @@ class Sampler(ABC):
     #: Whether this process is the one of several that saves and prints.
     is_first_process = True
 
-    def __init__(self, target, preset="default", *, seed=0, **settings):
+    def __init__(self, target: Target, preset: str = "default", *, seed: int = 0, **settings: Any) -> None:
         if not target.is_normalisable:
             raise ValueError(
                 f"{target.name} has molecules that nothing holds together: its density has no integral, and there is "
                 "nothing to learn; restrain them, for example by targets.with_restrained_fragments"
             )
-        self.target, self.preset, self.seed = target, preset, int(seed)
+        self.target, self.preset, self.seed = target, preset, whole_number("seed", seed, -LARGEST_NUMBER)
         self.settings = self._settings(preset, settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -137,8 +145,12 @@ class Sampler(ABC):
         """What is measured once training is over."""
         return None
 
-    def diagnosis(self):
-        """What is known about a training that went wrong, in sentences."""
+    def diagnosis(self) -> str:
+        """What is known about a training, in sentences; one says so where nothing is."""
+        return self._diagnosis() or "Nothing is known of its training: it was not trained in this process."
+
+    def _diagnosis(self) -> str:
+        """What is known about a training, or nothing."""
         return ""
 
     @abstractmethod
@@ -195,18 +207,32 @@ class Sampler(ABC):
             The sampler.
 
         Raises:
+            TypeError: a number that is no integer, a folder that is no path.
             ValueError: a sampler that is trained already, no steps, a checkpoint of another run or a damaged one.
+            RuntimeError: the sampler was made within ``torch.inference_mode()``.
             TrainingDivergedError: the loss is not finite any more or a thousand times what it was.
             KeyboardInterrupt: after an interrupt, with the checkpoint written.
+
+        Warns:
+            UnsavedSystemWarning: :meth:`save` will not be able to save the molecule.
         """
         if self.record["n_steps"]:
             raise ValueError(
                 f"the sampler has been trained for {self.record['n_steps']} steps; make a new one, and give it the "
                 "checkpoint of an interrupted run to go on"
             )
-        n_steps = self.settings.n_steps if n_steps is None else n_steps
-        if n_steps < 1:
-            raise ValueError(f"n_steps is {n_steps}; it must be at least 1")
+        n_steps = whole_number("n_steps", self.settings.n_steps if n_steps is None else n_steps)
+        checkpoint_every = whole_number("checkpoint_every", checkpoint_every)
+        metrics_every = whole_number("metrics_every", metrics_every)
+        for name, folder in (("checkpoint", checkpoint), ("metrics", metrics)):
+            if not isinstance(folder, str | os.PathLike | None):
+                raise TypeError(f"{name} is {shown(folder)}; give the path of a folder, or None")
+        if next(self.model.parameters()).is_inference():
+            raise RuntimeError(
+                "the sampler was made within torch.inference_mode(), which rules out gradients; make it outside"
+            )
+        if os.environ.get("RANK", "0") == "0":
+            warn_if_unsaved(self.target.frames_of)
         training = Training(self, n_steps, fabric, self.precision if precision == "auto" else precision)
         self.is_first_process = training.rank == 0
         training.run(checkpoint, checkpoint_every, metrics, metrics_every, progress)
@@ -231,19 +257,19 @@ class Sampler(ABC):
             :class:`~openmm_diffsampler.analysis.WeightedTrajectory` of kind "importance".
 
         Raises:
+            TypeError: a number that is no integer, an unknown option.
             ValueError: fewer than one sample, weights that the method does not have.
             RuntimeError: no sample has a finite energy; some ran off, and weights is None.
 
         Warns:
             MissedModeWarning: the weights of samples and of held-out configurations disagree: something is left out.
         """
-        weights = self.weight_kinds[0] if weights == "auto" else weights
-        if weights not in (*self.weight_kinds, None):
+        if not isinstance(weights, str | None) or weights not in ("auto", *self.weight_kinds, None):
             known = ", ".join(map(repr, ("auto", *self.weight_kinds, None)))
-            raise ValueError(f"weights is {weights!r}; {type(self).__name__} supports {known}")
-        batch_size = self.sampling_batch if batch_size is None else batch_size
-        if n < 1 or batch_size < 1:
-            raise ValueError(f"n is {n} and batch_size {batch_size}; both must be at least 1")
+            raise ValueError(f"weights is {shown(weights)}; {type(self).__name__} supports {known}")
+        weights = self.weight_kinds[0] if weights == "auto" else weights
+        batch_size = whole_number("batch_size", self.sampling_batch if batch_size is None else batch_size)
+        n, seed = whole_number("n", n), whole_number("seed", seed, -LARGEST_NUMBER)
         from .progress import sampling_progress
 
         generator = torch.Generator(self.target.device).manual_seed(seed)
@@ -271,7 +297,7 @@ class Sampler(ABC):
             reduced_potential=torch.where(ran_off, torch.inf, u).cpu(),
             log_q=torch.where(valid, -u - log_weights, -torch.inf).cpu() if weights in self.density_kinds else None,
         )
-        usual = weights == self.weight_kinds[0] and not options
+        usual = weights == self.weight_kinds[0] and all(value is None for value in options.values())
         self.diagnostics = self._compared(log_weights.cpu()) if usual else None
         if self.diagnostics is not None and self.diagnostics.warning:
             warnings.warn(self.diagnostics.warning, MissedModeWarning, stacklevel=2)
@@ -283,30 +309,44 @@ class Sampler(ABC):
             return None
         return forward_diagnostics(log_weights, self.held_out)
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``sampler.json`` (settings and how the weights came about) and ``model.safetensors`` into `folder`.
 
-        A molecule that is not built in is saved beside them, in ``system/``.
+        A molecule that is not a built-in one in every respect is saved beside them, in ``system/``. ``sampler.json``
+        has checksums of all of it.
+
+        Raises:
+            OSError: a file cannot be written; a sampler that was there stays.
+
+        Warns:
+            UnsavedSystemWarning: the molecule cannot be saved, and has to be given when the sampler is loaded.
         """
         save_folder(self, folder)
 
     @classmethod
-    def load(cls, folder, target=None):
+    def load(cls, folder: str | os.PathLike[str], target: Target | None = None, *, trust: bool = False) -> Sampler:
         """The sampler that :meth:`save` wrote.
 
         Arguments:
             folder: where it is.
             target: what it samples; by default the molecule that was saved with it, or the built-in system of the
                 recorded name.
+            trust: run Python code that the saved molecule holds, see :func:`~openmm_diffsampler.load_system`.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: another method or target, a damaged file, a format of a later version.
+            TypeError: `target` is no target.
+            UntrustedCodeError: the saved molecule holds code; a ValueError.
+            DamagedFileError: a file is not what was written, or files of two trainings were mixed; a ValueError.
+            ValueError: another method or target.
+
+        Warns:
+            UnsealedFileWarning: a file of an earlier version, which wrote no checksums.
         """
-        return load_folder(cls, folder, target)
+        return load_folder(cls, folder, target, trust=trust)
 
     @classmethod
-    def pretrained(cls, name):
+    def pretrained(cls, name: str) -> Sampler:
         """The sampler that comes with a built-in system, by the name of the system.
 
         Raises:

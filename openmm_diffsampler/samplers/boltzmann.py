@@ -1,6 +1,7 @@
 """A Boltzmann generator: an exact density, fitted to what Markov chains explore and corrected by weights."""
 
 import math
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -8,6 +9,7 @@ from torch.nn import functional
 from openmm_diffsampler.coordinates import InternalTarget, StandardColumns, random_rotations
 from openmm_diffsampler.diffusion import SolverSamples
 from openmm_diffsampler.networks import AutoregressiveDensity
+from openmm_diffsampler.targets import Target
 
 from .annealed_weights import Bridge, annealed
 from .base import Sampler, require_options
@@ -16,6 +18,8 @@ from .buffer_start import hamiltonian_step_size
 from .exploration import explore_for
 from .generator_buffer import GeneratorBuffer
 from .learnt_coordinates import in_coordinates, standard_columns
+from .loaded_states import checked_columns, checked_number, checked_tensor, require_internal_state
+from .sampler_files import require_target
 
 __all__ = ["BoltzmannGenerator"]
 
@@ -91,14 +95,15 @@ class BoltzmannGenerator(Sampler):
     weight_kinds, density_kinds = ("density", "annealed"), ("density",)
     sampling_batch = _CHUNK
 
-    def __init__(self, target, preset="default", *, seed=0, **settings):
+    def __init__(self, target: Target, preset: str = "default", *, seed: int = 0, **settings: Any) -> None:
+        require_target(target)
         if target.device.type != "cpu":
             raise ValueError(
                 f"{target.name} is on {target.device}; the Boltzmann generator explores and trains on the CPU"
             )
         self.internal = in_coordinates(target)
         target = target.cartesian if isinstance(target, InternalTarget) else target
-        self.columns, self.step_size = None, None
+        self.columns = self.step_size = self.buffer = None
         super().__init__(target, preset, seed=seed, **settings)
 
     @property
@@ -183,7 +188,9 @@ class BoltzmannGenerator(Sampler):
         half_way = Bridge(self.internal, self._log_density, 0.5)
         self.step_size = hamiltonian_step_size(half_way, y, _N_LEAPFROG, run.generator)
 
-    def diagnosis(self):
+    def _diagnosis(self) -> str:
+        if self.buffer is None:
+            return ""
         mean = float(self.buffer.u.mean())
         return f"The buffer holds {len(self.buffer):,} configurations with a mean energy of {mean:.3g} kT."
 
@@ -223,10 +230,18 @@ class BoltzmannGenerator(Sampler):
         return state
 
     def _load_sampling_state(self, state):
-        self.columns = StandardColumns(**state["columns"]) if "columns" in state else None
-        self.held_out = state["held out"].double() if "held out" in state else None
-        self.step_size = state.get("step size")
-        if "widths" in state:
+        is_molecule = isinstance(self.internal, InternalTarget)
+        if "columns" not in state:
+            self.columns = self.held_out = self.step_size = None
+            return
+        columns = checked_columns(state["columns"], self.internal.event_shape)
+        if columns.n_circular != self.model.n_circular or len(columns.order) != self.internal.n_degrees_of_freedom:
+            raise ValueError("its columns are those of another density")
+        self.columns = columns
+        self.held_out = checked_tensor(state, "held out", (None,)).double() if "held out" in state else None
+        self.step_size = checked_number(state, "step size", optional=True) if "step size" in state else None
+        if is_molecule:
+            require_internal_state(state, self.target.event_shape[0], self.internal.n_degrees_of_freedom)
             self.internal = InternalTarget(
                 self.target, state["positions"], widths=state["widths"], chirality=state["chirality"]
             )

@@ -1,8 +1,12 @@
 """Settings of the Boltzmann generator, for the targets that have them and for any other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .settings import from_preset, require_in_range
+from openmm_diffsampler.targets import Target
+
+from .settings import from_preset, make_plain, require_modest_networks
 
 __all__ = ["BoltzmannSettings", "boltzmann_settings"]
 
@@ -62,8 +66,9 @@ class BoltzmannSettings:
     refresh_every: int = 20
     n_refresh: int = 4096
 
-    def __post_init__(self):
-        require_in_range(self, _MAY_BE_ZERO)
+    def __post_init__(self) -> None:
+        make_plain(self)
+        require_modest_networks(self, [("width", "n_layers", 1)])
         if self.own_share + self.noised_share >= 1:
             raise ValueError(
                 f"own_share and noised_share are {self.own_share} and {self.noised_share}; they must leave some rows"
@@ -73,17 +78,6 @@ class BoltzmannSettings:
                 f"likelihood_until is {self.likelihood_until} and variance_from {self.variance_from}; they must rise"
             )
 
-
-_MAY_BE_ZERO = (
-    "ema_decay",
-    "own_share",
-    "noised_share",
-    "n_real_waves",
-    "n_warmup",
-    "likelihood_until",
-    "variance_from",
-    "n_waves",
-)
 
 _PRESETS = {
     "default": {
@@ -103,7 +97,9 @@ _PRESETS = {
 }
 
 
-def boltzmann_settings(target, preset="default", changes=None):
+def boltzmann_settings(
+    target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None
+) -> BoltzmannSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:
@@ -115,4 +111,4 @@ def boltzmann_settings(target, preset="default", changes=None):
         >>> boltzmann_settings(gmm40(), changes={"n_steps": 100}).n_steps
         100
     """
-    return from_preset(_PRESETS, preset, target.name, changes, "the Boltzmann generator")
+    return from_preset(_PRESETS, preset, target, changes, "the Boltzmann generator")

@@ -13,6 +13,7 @@ from openmm_diffsampler.diffusion import (
 from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
 
 from .levels_density import stratified
+from .loaded_states import checked_tables, load_weights
 from .training import TrainingDivergedError
 
 __all__ = ["Companion"]
@@ -168,5 +169,5 @@ class Companion(torch.nn.Module):
             raise RuntimeError(
                 "there is no diffusion model of refined samples, which path weights need; train it again"
             )
-        self.network.load_state_dict(state["diffusion"])
-        self.tables = LevelTables(**state["tables"])
+        load_weights(self.network, state, "diffusion")
+        self.tables = checked_tables(state, "tables", self.target)

@@ -1,6 +1,7 @@
 """DiKL: a one-step generator, trained by reverse diffusive Kullback–Leibler divergence."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -8,6 +9,7 @@ from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion.kernels import draw_prior
 from openmm_diffsampler.mcmc.posterior import PosteriorSampler
 from openmm_diffsampler.networks import Generator
+from openmm_diffsampler.targets import Target
 
 from .base import Sampler
 from .buffer_start import whiten
@@ -18,6 +20,7 @@ from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load
 from .levels_density import stratified
 from .one_step_sampling import OneStepSampling, one_pass
 from .replay import ReplayBuffer
+from .sampler_files import require_target
 
 __all__ = ["DiKL"]
 
@@ -87,12 +90,13 @@ class DiKL(Sampler):
     precision = "32-true"  # what is left of two scores when they are subtracted
     sampling_batch = 256
 
-    def __init__(self, target, preset="default", *, seed=0, **settings):
+    def __init__(self, target: Target, preset: str = "default", *, seed: int = 0, **settings: Any) -> None:
+        require_target(target)
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed + 1)
             self.companion = Companion(self.target, self.settings, "score").to(self.target.device)
-        self.sampling = self._new_sampling()
+        self.sampling, self.pool = self._new_sampling(), None
         self.weight_kinds = self.sampling.weight_kinds
 
     def _new_sampling(self):
@@ -224,7 +228,9 @@ class DiKL(Sampler):
         self.sampling = self._new_sampling()
         self.sampling.fit(run)
 
-    def diagnosis(self):
+    def _diagnosis(self) -> str:
+        if self.pool is None:
+            return ""
         u = self.target.reduced_potential(self.pool.x)
         share = float(u.isfinite().double().mean())
         return (

@@ -1,10 +1,14 @@
 """Settings of DiKL: those of the paper and ours, for the targets that have them and for any other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from .settings import from_preset, require_in_range
+from openmm_diffsampler.targets import Target
+
+from .settings import MOLECULE, from_preset, make_plain, require_choices, require_modest_networks
 
 __all__ = ["DiKLSettings", "dikl_settings", "published_ratios"]
 
@@ -124,11 +128,12 @@ class DiKLSettings:
     n_newton: int = 6
     n_draws: int = 100
 
-    def __post_init__(self):
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; supported are {', '.join(map(repr, known))}")
-        require_in_range(self, _MAY_BE_ZERO)
+    def __post_init__(self) -> None:
+        require_choices(self, _CHOICES)
+        make_plain(self, _BOUNDS)
+        sizes = [("width", "n_layers", self.n_blocks), ("score_width", "score_layers", 1)]
+        sizes += [("path_width", "path_layers", 1), ("encoder_width", "encoder_layers", self.n_guesses)]
+        require_modest_networks(self, sizes)
         if not self.s_min < self.s_max < self.s_prior:
             raise ValueError(f"s_min, s_max and s_prior are {self.s_min}, {self.s_max}, {self.s_prior}; they must rise")
         n_following = self.n_coordinate_steps + self.n_trajectories
@@ -136,10 +141,6 @@ class DiKLSettings:
             raise ValueError(
                 f"posterior is {self.posterior!r}; it needs n_coordinate_steps, n_trajectories, or more n_particles"
             )
-        if self.n_path_levels < 2:
-            raise ValueError(f"n_path_levels is {self.n_path_levels}; it must be at least 2")
-        if self.coarse_share > 1:
-            raise ValueError(f"coarse_share is {self.coarse_share}; it must be at most 1")
         if self.coarse_share and (self.n_levels or self.objective == "reverse-kl"):
             raise ValueError(
                 f"coarse_share is {self.coarse_share}; it needs the continuous levels of the diffusive objective"
@@ -158,24 +159,10 @@ _CHOICES = {
     "posterior": ("importance", "annealed", "generated", "kept"),
     "mixing": ("optimal", "unit"),
 }
-_MAY_BE_ZERO = (
-    "ema_decay",
-    "patience",
-    "n_waves",
-    "score_waves",
-    "n_levels",
-    "coarse_share",
-    "n_coordinate_steps",
-    "n_trajectories",
-    "n_warmup",
-    "n_pool",
-    "n_refine",
-    "n_newton",
-    "n_draws",
-)
+_BOUNDS = {"n_levels": (0, 10**6), "n_pool": (0, 10**9)}
 
 
-def published_ratios(beta_min, beta_max, n_levels):
+def published_ratios(beta_min: float, beta_max: float, n_levels: int) -> torch.Tensor:
     """s = σ/α of the published ladder, (n_levels,): β linear, α² the product of 1 − β.
 
     Example:
@@ -185,9 +172,6 @@ def published_ratios(beta_min, beta_max, n_levels):
     kept = (1 - torch.linspace(beta_min, beta_max, n_levels, dtype=torch.float64)).cumprod(0)
     return (1 / kept - 1).sqrt()
 
-
-#: Stands for any molecule in internal coordinates among the names of targets.
-_MOLECULE = "molecule"
 
 #: The published algorithm. Networks of particles are this package's, of the published width.
 _PAPER = DiKLSettings(
@@ -257,7 +241,7 @@ _PRESETS = {
             width=32, n_layers=2, n_blocks=2, score_width=32, s_min=0.02, s_max=1.0, s_prior=15.0, n_particles=64,
             n_refine_leapfrog=20, path_width=64, output_noise=0.005, encoder_width=32, n_guesses=1, weighting="uniform",
         ),
-        _MOLECULE: DiKLSettings(
+        MOLECULE: DiKLSettings(
             n_steps=2000, batch_size=256, width=256, score_width=256, s_min=0.1, s_max=10.0, s_prior=25.0,
             coarse_share=0.3, posterior="kept", n_particles=1, n_coordinate_steps=32, n_trajectories=2, n_leapfrog=3,
             path_width=256,
@@ -266,7 +250,7 @@ _PRESETS = {
 }  # fmt: skip
 
 
-def dikl_settings(target, preset="default", changes=None):
+def dikl_settings(target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None) -> DiKLSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:
@@ -278,5 +262,4 @@ def dikl_settings(target, preset="default", changes=None):
         >>> dikl_settings(DoubleWell(), "paper").n_score_steps
         100
     """
-    name = target.name if target.periods is None else _MOLECULE
-    return from_preset(_PRESETS, preset, name, changes, "DiKL")
+    return from_preset(_PRESETS, preset, target, changes, "DiKL")

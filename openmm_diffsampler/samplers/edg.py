@@ -1,13 +1,16 @@
 """EDG: a generator and a diffusion of its latent, trained together from energies by one bound."""
 
 import math
+from typing import Any
 
 import torch
 
+from openmm_diffsampler._common.quoting import shown
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.diffusion import LevelTables, SolverSamples, measure_levels
 from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.state import evaluate
+from openmm_diffsampler.targets import Target
 
 from .base import Sampler, require_options
 from .buffer_start import hamiltonian_step_size, whiten
@@ -18,8 +21,10 @@ from .latent_diffusion import LatentDiffusion
 from .latent_weights import FlowEncoder, PathEncoder
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import LevelDensity
+from .loaded_states import checked_number, checked_tables
 from .marginal_density import log_marginal_density
 from .mirror import kept_half, mirrored
+from .sampler_files import require_target
 from .training import TrainingDivergedError
 
 __all__ = ["EDG"]
@@ -102,7 +107,8 @@ class EDG(Sampler):
     precision = "32-true"  # bounds are differences of large numbers
     sampling_batch = 1024
 
-    def __init__(self, target, preset="default", *, seed=0, **settings):
+    def __init__(self, target: Target, preset: str = "default", *, seed: int = 0, **settings: Any) -> None:
+        require_target(target)
         super().__init__(in_whitened_coordinates(target), preset, seed=seed, **settings)
         self.latent = Latent(self.target)
         self.tables, self.step_sizes, self.half = None, (), 0
@@ -259,7 +265,7 @@ class EDG(Sampler):
         target = self.target
         return torch.randn(n, *target.event_shape, generator=generator, dtype=target.dtype, device=target.device)
 
-    def diagnosis(self):
+    def _diagnosis(self) -> str:
         with torch.no_grad():
             x = self._decoded(256, torch.Generator(self.target.device).manual_seed(0))[1]
         u = self.target.reduced_potential(x)
@@ -277,12 +283,21 @@ class EDG(Sampler):
     # Sampling.
 
     def _sampling_state(self):
+        if self.tables is None:
+            return {}
         state = {"tables": self.tables._asdict(), "half": self.half, "step sizes": list(self.step_sizes)}
         return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.tables, self.step_sizes = LevelTables(**state["tables"]), tuple(state["step sizes"])
-        self.half = 0 if self.target.mirror is None else state["half"]
+        if "tables" not in state:
+            self.tables, self.step_sizes, self.half = None, (), 0
+            return
+        sizes, half = state["step sizes"], state["half"]
+        if not isinstance(sizes, list) or len(sizes) not in (0, 2) or half not in (-1, 0, 1):
+            raise ValueError(f"its step sizes are {shown(sizes)}, and its half is {shown(half)}")
+        self.step_sizes = tuple(checked_number({"step size": size}, "step size") for size in sizes)
+        self.tables = checked_tables(state, "tables", self.latent)
+        self.half = 0 if self.target.mirror is None else half
         load_coordinates(self.target, state)
 
     @torch.no_grad()

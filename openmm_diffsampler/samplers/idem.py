@@ -1,6 +1,7 @@
 """Iterated denoising energy matching: a diffusion sampler trained on scores that energies alone give."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -18,13 +19,16 @@ from openmm_diffsampler.diffusion import (
 from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.metropolis import metropolis
 from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
+from openmm_diffsampler.targets import Target
 
 from .base import Sampler, require_options
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
 from .levels_density import LevelDensity
+from .loaded_states import checked_number, checked_tables, checked_tensor
 from .replay import ReplayBuffer
+from .sampler_files import require_target
 from .score_targets import ScoreTargets
 
 __all__ = ["IDEM"]
@@ -95,7 +99,8 @@ class IDEM(Sampler):
     weight_kinds = ("path", "ode")
     density_kinds = ("ode",)
 
-    def __init__(self, target, preset="default", *, seed=0, **settings):
+    def __init__(self, target: Target, preset: str = "default", *, seed: int = 0, **settings: Any) -> None:
+        require_target(target)
         if target.topology is not None and target.topology.n_bonds and target.positions is None:
             raise TypeError(
                 f"{target.name} has bonds and no positions; iDEM takes particles that are all alike, or a molecule "
@@ -110,7 +115,7 @@ class IDEM(Sampler):
                 f"initial is {options.initial!r}; molecules are 'explored', densities without angles are 'annealed'"
             )
         self.schedule = NoiseSchedule(options.s_min, options.s_max, shape=options.schedule)
-        self.width = None  # of the target, from the buffer
+        self.width = self.buffer = None  # of the target, from the buffer
         self.tables = LevelTables(torch.zeros(_N_GRID, dtype=torch.float64), torch.ones(_N_GRID, dtype=torch.float64))
 
     def _settings(self, preset, changes):
@@ -235,7 +240,9 @@ class IDEM(Sampler):
             x_0 = self.buffer.x[self.buffer.draw(min(_N_HELD_OUT, len(self.buffer)), run.generator)]
             self.held_out = self._path_log_weights(x_0, self.settings.n_levels, run.generator).cpu()
 
-    def diagnosis(self):
+    def _diagnosis(self) -> str:
+        if self.buffer is None:
+            return ""
         u = self.target.reduced_potential(self.buffer.x)
         share = float(u.isfinite().double().mean())
         return (
@@ -269,9 +276,10 @@ class IDEM(Sampler):
         return state | coordinates_state(self.target)
 
     def _load_sampling_state(self, state):
-        self.width, self.tables = state["width"], LevelTables(**state["tables"])
+        self.width = checked_number(state, "width", optional=True)
+        self.tables = checked_tables(state, "tables", self.target)
+        self.held_out = checked_tensor(state, "held out", (None,)) if "held out" in state else None
         load_coordinates(self.target, state)
-        self.held_out = state.get("held out")
 
     def _score(self, model):
         return lambda x, t: model(x.float(), t.float()).to(x.dtype)

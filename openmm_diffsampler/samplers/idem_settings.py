@@ -1,8 +1,12 @@
 """Settings of iDEM: those of the paper and ours, for the targets that have them and for any other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from .settings import from_preset, require_in_range
+from openmm_diffsampler.targets import Target
+
+from .settings import MOLECULE, from_preset, make_plain, require_choices, require_modest_networks
 
 __all__ = ["IDEMSettings", "idem_settings"]
 
@@ -91,11 +95,10 @@ class IDEMSettings:
     noise_scale: float = 1.0
     n_noiseless: int = 0
 
-    def __post_init__(self):
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; supported are {', '.join(map(repr, known))}")
-        require_in_range(self, _MAY_BE_ZERO)
+    def __post_init__(self) -> None:
+        require_choices(self, _CHOICES)
+        make_plain(self, _BOUNDS)
+        require_modest_networks(self, [("width", "n_layers", 1)])
         if self.estimator == "equilibrium" and self.initial == "model":
             raise ValueError(
                 "estimator 'equilibrium' needs initial 'annealed' or 'explored': a buffer that is in equilibrium"
@@ -109,10 +112,8 @@ _CHOICES = {
     "weighting": ("likelihood", "published", "uniform"),
     "initial": ("annealed", "explored", "model"),
 }
-_MAY_BE_ZERO = ("n_waves", "n_trajectories", "n_noiseless", "n_warmup", "ema_decay")
-
-#: Stands for any molecule in internal coordinates among the names of targets.
-_MOLECULE = "molecule"
+#: Of a draw the clean configuration is the first.
+_BOUNDS = {"n_draws": (1, 10**6)}
 
 #: The published algorithm.
 _PAPER = IDEMSettings(
@@ -158,7 +159,7 @@ _PRESETS = {
         ),
         # No molecule was published. Ours are the coordinates, the noise, from a twentieth of a thermal width to half a
         # turn of a torsion, and the width of the perceptron; batch and draws are those of the largest published system.
-        _MOLECULE: replace(_PAPER, batch_size=128, n_draws=100, n_refresh=128, width=256, s_min=0.05, s_max=12.0),
+        MOLECULE: replace(_PAPER, batch_size=128, n_draws=100, n_refresh=128, width=256, s_min=0.05, s_max=12.0),
     },
     "default": {
         None: IDEMSettings(),
@@ -171,14 +172,14 @@ _PRESETS = {
         ),
         "lj13": IDEMSettings(n_steps=20_000, n_layers=4, n_trajectories=8, noise_scale=0.98),
         "lj55": IDEMSettings(batch_size=32, n_refresh=32, n_refresh_levels=50, buffer_size=2048),
-        _MOLECULE: IDEMSettings(
+        MOLECULE: IDEMSettings(
             learning_rate=2e-3, width=256, n_layers=4, s_min=0.05, s_max=12.0, initial="explored", buffer_size=65_536,
         ),
     },
 }  # fmt: skip
 
 
-def idem_settings(target, preset="default", changes=None):
+def idem_settings(target: Target, preset: str = "default", changes: Mapping[str, Any] | None = None) -> IDEMSettings:
     """The settings of a preset for `target`, with `changes`.
 
     Raises:
@@ -190,5 +191,4 @@ def idem_settings(target, preset="default", changes=None):
         >>> idem_settings(LennardJones(13), "paper", {"n_draws": 500}).n_draws
         500
     """
-    name = target.name if target.periods is None else _MOLECULE
-    return from_preset(_PRESETS, preset, name, changes, "iDEM")
+    return from_preset(_PRESETS, preset, target, changes, "iDEM")

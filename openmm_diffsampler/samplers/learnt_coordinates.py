@@ -1,7 +1,17 @@
 """In which coordinates samplers learn a target."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
 from openmm_diffsampler.coordinates import InternalTarget, StandardColumns
 from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
+from openmm_diffsampler.targets import Target
+
+from .loaded_states import checked_tensor, require_internal_state
 
 __all__ = ["coordinates_state", "in_coordinates", "in_whitened_coordinates", "load_coordinates", "standard_columns"]
 
@@ -42,10 +52,20 @@ def coordinates_state(target):
     return {"coordinates": target.state_dict()} if isinstance(target, WhitenedTarget) else {}
 
 
-def load_coordinates(target, state):
-    """Put back what :func:`coordinates_state` gave, from the state that it is a part of."""
-    if state.get("coordinates"):
-        target.load_state_dict(state["coordinates"])
+def load_coordinates(target: Target, state: Mapping[str, Any]) -> None:
+    """Put back what :func:`coordinates_state` gave, from the state that it is a part of.
+
+    Raises:
+        ValueError: it is not that of such a target.
+    """
+    if not isinstance(target, WhitenedTarget) or not state.get("coordinates"):
+        return
+    coordinates, n = state["coordinates"], target.n_degrees_of_freedom
+    require_internal_state(coordinates, target.internal.cartesian.event_shape[0], n)
+    checked_tensor(coordinates, "origin", (n,))
+    if not torch.linalg.slogdet(checked_tensor(coordinates, "scale", (n, n)).double()).logabsdet.isfinite():
+        raise ValueError("its scale of coordinates is singular")
+    target.load_state_dict(coordinates)
 
 
 def standard_columns(target, x):

@@ -11,6 +11,7 @@ from .base import require_options
 from .buffer_start import hamiltonian_step_size
 from .companion import Companion
 from .latent_encoder import LatentEncoder
+from .loaded_states import checked_number, load_weights
 from .marginal_density import log_marginal_density
 from .replay import ReplayBuffer
 from .training import TrainingDivergedError
@@ -173,6 +174,6 @@ class OneStepSampling:
     def load_state(self, state):
         """Put back what :meth:`state` gave."""
         self.diffusion.load_sampling_state(state)
-        self.step_size = state["step size"]
-        if "encoder" in state:
-            self.encoder.load_state_dict(state["encoder"])
+        self.step_size = checked_number(state, "step size", optional=True)
+        if "encoder" in state and self.encoder is not None:
+            load_weights(self.encoder, state, "encoder")

@@ -1,121 +1,152 @@
 """Trained samplers as folders: ``sampler.json``, ``model.safetensors``, and a molecule of one's own in ``system/``."""
 
+from __future__ import annotations
+
 import dataclasses
-import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from openmm import unit
+from openmm import OpenMMException
 
-from openmm_diffsampler.targets import list_systems, load_system, save_system
+from openmm_diffsampler._common.quoting import shortened, shown
+from openmm_diffsampler._common.sealed_files import DamagedFileError, file_hash, sealed_json
+from openmm_diffsampler._common.whole_files import written_whole
+from openmm_diffsampler.targets import Target
 from openmm_diffsampler.targets.system import system_directory
+from openmm_diffsampler.targets.system_hash import is_hash_of
 
+from .allocation_limit import limited_allocation
+from .loaded_states import load_weights
+from .sampler_description import DESCRIPTION, FORMAT, description
+from .saved_systems import recorded_target, save_target
 from .state_files import load_state, save_state
 
-__all__ = ["description", "load_folder", "pretrained_folder", "save_folder"]
+if TYPE_CHECKING:
+    from .base import Sampler
 
-_FORMAT = 1
-_DESCRIPTION, _WEIGHTS, _SYSTEM = "sampler.json", "model.safetensors", "system"
+__all__ = ["description", "load_folder", "pretrained_folder", "require_target", "save_folder"]
+
+_WEIGHTS = "model.safetensors"
+#: Entries of identities that are not about the density.
+_NOT_THE_DENSITY = ("name", "event shape", "dtype", "backend", "held")
+#: Bytes that networks may take beside a multiple of those of the weights: some are not saved.
+_FOR_NETWORKS, _TIMES_WEIGHTS = 1 << 30, 8
+#: What numbers raise that are not those of a sampler.
+_UNFIT = (
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    OpenMMException,
+)
 
 
-def save_folder(sampler, folder):
+def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
     """Write a :class:`~openmm_diffsampler.samplers.Sampler`; see :meth:`Sampler.save`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _save_system(sampler.target.frames_of, folder / _SYSTEM)
+    system = save_target(sampler.target.frames_of, folder)
     state = {"model": dict(sampler.average.state_dict()), "sampling": sampler._sampling_state()}
-    save_state(folder / _WEIGHTS, state)
-    saved = {
-        "format": _FORMAT,
-        "method": sampler.method,
-        "preset": sampler.preset,
-        "seed": sampler.seed,
-        "settings": dataclasses.asdict(sampler.settings),
-        "target": sampler.target.identity(),
-        "training": sampler.record,
-    }
-    unfinished = folder / "sampler.unfinished"
-    unfinished.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / _DESCRIPTION)
+    # Both are on the disk before either takes the place of an older one: a full disk leaves those that were there.
+    with written_whole(folder / DESCRIPTION) as text, written_whole(folder / _WEIGHTS) as weights:
+        save_state(weights, state)
+        saved = {
+            "format": FORMAT,
+            "method": sampler.method,
+            "preset": sampler.preset,
+            "seed": sampler.seed,
+            "settings": dataclasses.asdict(sampler.settings),
+            "target": sampler.target.identity(),
+            "training": sampler.record,
+            "weights": {"file": _WEIGHTS, "sha256": file_hash(weights)},
+            "system": system,
+        }
+        text.write_text(sealed_json(saved), encoding="utf-8", newline="\n")
 
 
-def _save_system(target, folder):
-    """The molecule itself, unless it is built in, so that the sampler can be used without its author."""
-    if not hasattr(target, "system") or target.positions is None or target.name in list_systems():
-        return
-    save_system(
-        folder,
-        target.system,
-        target.topology.to_openmm(),
-        target.positions.numpy() * unit.nanometer,
-        target.temperature,
-        overwrite=True,
-    )
-
-
-def load_folder(kind, folder, target=None):
+def load_folder(
+    kind: type[Sampler], folder: str | os.PathLike[str], target: Target | None = None, *, trust: bool = False
+) -> Sampler:
     """The sampler of class `kind` in `folder`; see :meth:`Sampler.load`."""
     folder = Path(folder)
     saved = description(folder)
     if saved["method"] != kind.method:
-        raise ValueError(f"{folder} holds a sampler of method {saved['method']!r}, not {kind.method!r}")
-    recorded = saved["target"]
+        raise ValueError(f"{folder} holds a sampler of method {shown(saved['method'])}, not {kind.method!r}")
     if target is None:
-        target = _recorded_target(folder, recorded["name"])
-    ours = target.identity()
-    shared = [k for k in ("density", "system", "temperature") if k in recorded and k in ours]
-    differing = [k for k in shared if recorded[k] != ours[k]]
-    if differing:
-        raise ValueError(f"{folder} was trained on {recorded['name']!r} with another {', '.join(differing)}")
-    state = load_state(folder / _WEIGHTS)
+        target = recorded_target(folder, saved, trust)
+    require_target(target)
+    _require_same_target(folder, saved["target"], target)
+    known = saved.get("weights")
+    state = load_state(folder / _WEIGHTS, None if known is None else known["sha256"])
+    n_bytes = (folder / _WEIGHTS).stat().st_size
     try:
-        sampler = kind(target, saved["preset"], seed=saved["seed"], **saved["settings"])
-        shape = sampler.target.identity()["event shape"]  # of the coordinates that the sampler chose
-        if shape != recorded["event shape"]:
-            raise ValueError(f"{folder} was trained on {recorded['name']!r} with another event shape")
+        with limited_allocation(_FOR_NETWORKS + _TIMES_WEIGHTS * n_bytes):
+            sampler = kind(target, saved["preset"], seed=saved["seed"], **saved["settings"])
+    except _UNFIT as error:
+        raise _unfit(folder / DESCRIPTION, "settings", error) from error
+    _require_same_shape(folder, saved["target"], sampler)
+    try:
         for module in (sampler.model, sampler.average):
-            module.load_state_dict(state["model"])
+            load_weights(module, state, "model")
         sampler._load_sampling_state(state["sampling"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds settings or weights that this version cannot use: {error}") from None
+    except _UNFIT as error:
+        raise _unfit(folder / _WEIGHTS, "numbers", error) from error
     sampler.record = saved["training"]
     return sampler
 
 
-def _recorded_target(folder, name):
-    """The molecule that was saved with the sampler, or the built-in system of that name."""
-    own = folder / _SYSTEM
-    return dataclasses.replace(load_system(own if own.exists() else name), name=name).target()
+def _unfit(path: Path, what: str, error: Exception) -> DamagedFileError:
+    reason = f"there is no {error}" if isinstance(error, KeyError) else shortened(error)
+    return DamagedFileError(f"{path} holds {what} that this version cannot use: {reason}; restore it, or train again")
 
 
-def pretrained_folder(name, method):
+def require_target(target: object) -> None:
+    """Raise TypeError unless it is a :class:`~openmm_diffsampler.targets.Target`."""
+    if not isinstance(target, Target):
+        advice = "give its .target()" if hasattr(target, "target") else "give one, such as load_system(name).target()"
+        raise TypeError(f"target is a {type(target).__name__}, not a Target; {advice}")
+
+
+def _require_same_target(folder: Path, recorded: dict[str, Any], target: Target) -> None:
+    """Raise ValueError if the target is another one than the sampler was trained on."""
+    ours = target.identity()
+    shared = [key for key in ours if key in recorded and key not in _NOT_THE_DENSITY]
+    differing = [key for key in shared if not _is_same(key, recorded[key], target)]
+    if ("system" in ours) != ("system" in recorded):
+        differing = ["kind of density" if "system" in ours else "kind of density (it was a molecule, an OpenMM System)"]
+    if differing:
+        raise ValueError(
+            f"{folder} was trained on {shown(recorded['name'])} with another {', '.join(differing)}, not on {target!r}"
+        )
+
+
+def _is_same(key: str, theirs: object, target: Target) -> bool:
+    if key == "system" and hasattr(target.frames_of, "system"):
+        return isinstance(theirs, str) and is_hash_of(theirs, target.frames_of.system)
+    return theirs == target.identity()[key]
+
+
+def _require_same_shape(folder: Path, recorded: dict[str, Any], sampler: Sampler) -> None:
+    """Of the coordinates that the sampler chose."""
+    shape = sampler.target.identity()["event shape"]
+    if shape != recorded["event shape"]:
+        raise ValueError(
+            f"{folder} was trained on {shown(recorded['name'])} with another event shape, "
+            f"{shown(recorded['event shape'])} in place of {shape}"
+        )
+
+
+def pretrained_folder(name: str, method: str) -> Path:
     """Where the weights of a method that come with a built-in system are.
 
     Raises:
         FileNotFoundError: there are none.
     """
     folder = system_directory(name) / "pretrained" / method
-    if not (folder / _DESCRIPTION).exists():
+    if not (folder / DESCRIPTION).exists():
         raise FileNotFoundError(f"no weights of method {method!r} come with {name!r}; train them with fit()")
     return folder
-
-
-def description(folder):
-    """What :meth:`Sampler.save` wrote about the sampler in `folder`, checked.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged, or of another format.
-    """
-    path = Path(folder) / _DESCRIPTION
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}; save() writes it")
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        version = saved["format"]
-        missing = {"method", "preset", "seed", "settings", "target", "training"} - set(saved)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error})") from None
-    if version != _FORMAT or missing:
-        raise ValueError(f"{path} has format {version}, and this version reads format {_FORMAT}")
-    return saved

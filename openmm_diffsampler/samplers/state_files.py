@@ -51,8 +51,12 @@ def _flatten(
             numbers[key] = value
 
 
-def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_state(path: str | os.PathLike[str], whole: str | None = None) -> dict[str, Any]:
     """What :func:`save_state` wrote, tensors on the CPU.
+
+    Arguments:
+        path: the file.
+        whole: its SHA-256, where another file tells it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -62,7 +66,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
         UnsealedFileWarning: it is of an earlier version, which wrote no checksum.
     """
     path = Path(path)
-    tensors, entries = read_tensors(path)
+    tensors, entries = read_tensors(path, whole)
     try:
         numbers = json.loads(entries[_NUMBERS])
     except (KeyError, ValueError, RecursionError) as error:

@@ -54,6 +54,9 @@ class Target(ABC):
     lattice = None
     #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
     mirror = None
+    #: Which settings samplers know it by: the name of a built-in system or density, None of any other, whatever the
+    #: target is called.
+    preset_key = None
 
     def __init__(self, event_shape, *, name, translation_invariant=False, dtype=torch.float64, device="cpu"):
         if dtype not in (torch.float32, torch.float64):

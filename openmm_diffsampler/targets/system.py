@@ -34,6 +34,7 @@ class MolecularSystem:
         description: one line.
         length_unit: "nanometer", or "reduced" (1 reduced length = 1 nm, and 1 reduced energy = 1 kJ/mol).
         force_field, origin, rebuild: what the forces are, where they are from, the command that rebuilds the folder.
+        preset_key: which settings samplers know it by; the name of a built-in system, None of any other.
     """
 
     name: str
@@ -46,6 +47,7 @@ class MolecularSystem:
     force_field: str = ""
     origin: str = ""
     rebuild: str = ""
+    preset_key: str | None = None
 
     @cached_property
     def mdtraj_topology(self):
@@ -58,7 +60,7 @@ class MolecularSystem:
         """The Boltzmann density at the temperature of the system, as an :class:`OpenMMTarget`; `kwargs` go to it."""
         from .openmm_target import OpenMMTarget
 
-        return OpenMMTarget(
+        target = OpenMMTarget(
             self.system,
             self.temperature,
             topology=self.topology,
@@ -67,6 +69,8 @@ class MolecularSystem:
             name=self.name,
             **kwargs,
         )
+        target.preset_key = self.preset_key
+        return target
 
 
 @dataclass(eq=False)
@@ -135,7 +139,8 @@ def load_system(name_or_path: str | Path, *, trust: bool = False) -> "MolecularS
     if "density" in metadata:
         return AnalyticSystem(**metadata)
     system, topology, positions = read_molecule(directory, trust)
-    return MolecularSystem(system=system, topology=topology, positions=positions, **metadata)
+    key = next((name for name, path in _built_in().items() if path.samefile(directory)), None)
+    return MolecularSystem(system=system, topology=topology, positions=positions, preset_key=key, **metadata)
 
 
 def list_systems():

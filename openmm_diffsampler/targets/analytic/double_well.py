@@ -26,6 +26,8 @@ class DoubleWell(PairwiseTarget):
         4
     """
 
+    preset_key = "dw4"
+
     def __init__(self, *, name="dw4", dtype=torch.float64, device="cpu"):
         super().__init__(4, 2, "t*t*(0.9*t*t-4); t=r-4", name=name, dtype=dtype, device=device)
         self._first, self._second = torch.triu_indices(4, 4, offset=1, device=self.device)

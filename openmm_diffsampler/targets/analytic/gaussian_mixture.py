@@ -136,7 +136,9 @@ def gmm40(*, name="gmm40", dtype=torch.float64, device="cpu"):
     # The numbers of torch.manual_seed(0); torch.rand((40, 2)), without touching the global generator.
     means = (torch.rand((40, 2), generator=torch.Generator().manual_seed(0)) - 0.5) * 2 * 40
     scale = torch.nn.functional.softplus(torch.tensor(1.0))
-    return GaussianMixture(means, scale, name=name, dtype=dtype, device=device)
+    target = GaussianMixture(means, scale, name=name, dtype=dtype, device=device)
+    target.preset_key = "gmm40"
+    return target
 
 
 def _finite(name, values):

@@ -36,6 +36,7 @@ class LennardJones(PairwiseTarget):
         # The trap about the centroid is a pair term: ½Σ|x_i − x̄|² = Σ_{i<j} r²/(2N).
         pair_energy = f"2*y*(y-2) + r^2/{2 * n_particles}; y=1/r^6"
         super().__init__(n_particles, 3, pair_energy, name=name or f"lj{n_particles}", dtype=dtype, device=device)
+        self.preset_key = f"lj{n_particles}"
         self._identity = torch.eye(n_particles, dtype=dtype, device=device)
 
     def _evaluate(self, x):

@@ -43,7 +43,7 @@ class ManyWell(Target):
         if not isinstance(n_pairs, int) or isinstance(n_pairs, bool) or n_pairs < 1:
             raise ValueError(f"n_pairs is {n_pairs!r}; give a positive integer")
         super().__init__((2 * n_pairs,), name=name or f"mw{2 * n_pairs}", dtype=dtype, device=device)
-        self.n_pairs = n_pairs
+        self.n_pairs, self.preset_key = n_pairs, f"mw{2 * n_pairs}"
         self.log_Z = n_pairs * (math.log(_WELL_INTEGRAL) + 0.5 * math.log(2 * math.pi))
 
     def _evaluate(self, x):

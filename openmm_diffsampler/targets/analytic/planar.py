@@ -99,7 +99,9 @@ def mog2(*, name="mog2", dtype=torch.float64, device="cpu"):
         >>> mog2()
         GaussianMixture(name='mog2', event_shape=(2,), dtype=torch.float64)
     """
-    return GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], math.sqrt(0.5), name=name, dtype=dtype, device=device)
+    return _known(
+        GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], math.sqrt(0.5), name=name, dtype=dtype, device=device), "mog2"
+    )
 
 
 def mog2i(*, name="mog2i", dtype=torch.float64, device="cpu"):
@@ -113,7 +115,7 @@ def mog2i(*, name="mog2i", dtype=torch.float64, device="cpu"):
         tensor([1.5000, 0.3000], dtype=torch.float64)
     """
     scales = [math.sqrt(1.5), math.sqrt(0.3)]
-    return GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], scales, name=name, dtype=dtype, device=device)
+    return _known(GaussianMixture([[-5.0, 0.0], [5.0, 0.0]], scales, name=name, dtype=dtype, device=device), "mog2i")
 
 
 def mog6(*, name="mog6", dtype=torch.float64, device="cpu"):
@@ -128,7 +130,7 @@ def mog6(*, name="mog6", dtype=torch.float64, device="cpu"):
     """
     angles = [k * math.pi / 3 for k in range(6)]
     means = [[5 * math.cos(a), 5 * math.sin(a)] for a in angles]
-    return GaussianMixture(means, math.sqrt(0.1), name=name, dtype=dtype, device=device)
+    return _known(GaussianMixture(means, math.sqrt(0.1), name=name, dtype=dtype, device=device), "mog6")
 
 
 def mog9(*, name="mog9", dtype=torch.float64, device="cpu"):
@@ -142,7 +144,7 @@ def mog9(*, name="mog9", dtype=torch.float64, device="cpu"):
     """
     grid = [-5.0, 0.0, 5.0]
     means = [[a, b] for a in grid for b in grid]
-    return GaussianMixture(means, math.sqrt(0.3), name=name, dtype=dtype, device=device)
+    return _known(GaussianMixture(means, math.sqrt(0.3), name=name, dtype=dtype, device=device), "mog9")
 
 
 def ring(*, name="ring", dtype=torch.float64, device="cpu"):
@@ -154,7 +156,7 @@ def ring(*, name="ring", dtype=torch.float64, device="cpu"):
         >>> round(ring().log_Z, 4)
         2.5337
     """
-    return Ring([2.0], 0.4, name=name, dtype=dtype, device=device)
+    return _known(Ring([2.0], 0.4, name=name, dtype=dtype, device=device), "ring")
 
 
 def rings(*, name="rings", dtype=torch.float64, device="cpu"):
@@ -166,4 +168,10 @@ def rings(*, name="rings", dtype=torch.float64, device="cpu"):
         >>> rings().radii
         tensor([1., 2., 3., 4., 5.], dtype=torch.float64)
     """
-    return Ring([1.0, 2.0, 3.0, 4.0, 5.0], math.sqrt(0.02), name=name, dtype=dtype, device=device)
+    return _known(Ring([1.0, 2.0, 3.0, 4.0, 5.0], math.sqrt(0.02), name=name, dtype=dtype, device=device), "rings")
+
+
+def _known(target, key):
+    """The target, as the one whose settings samplers know by `key`."""
+    target.preset_key = key
+    return target

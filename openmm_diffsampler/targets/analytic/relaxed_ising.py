@@ -60,6 +60,8 @@ class RelaxedIsing(Target):
         torch.Size([10, 256])
     """
 
+    preset_key = "ising"
+
     def __init__(
         self, size, temperature, *, margin=0.1, whitened=False, name="ising", dtype=torch.float64, device="cpu"
     ):
