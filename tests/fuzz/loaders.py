@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .inputs import (
 
 __all__ = ["LOADERS", "Loader"]
 
+_FIRST = Path(__file__).resolve().parents[1] / "versions" / "data" / "first"
 _TRAJECTORIES = ("dcd", "xtc", "trr", "nc", "npz", "pdb", "cif", "gro", "xyz", "mdcrd")
 
 
@@ -140,19 +142,35 @@ def _energies(target: Any) -> Any:
     return target.reduced_potential_and_score(torch.as_tensor(peroxide()[2])[None])
 
 
+def _of_the_first_version(loader: Loader, name: str, pattern: str = "*") -> Loader:
+    """Of files that the first version wrote, without checksums."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        for path in (_FIRST / name).glob(pattern):
+            shutil.copy(path, folder)
+
+    return replace(loader, make=make, share=1, is_sealed=False)
+
+
+_RUN = Loader(
+    lambda folder: run_of_chains(folder, 12) and None,
+    lambda folder: run_of_chains(folder, 16),
+    lambda wt: (wt.x, wt.reduced_potential, wt.chain, wt.draw),
+    6,
+)
+
 #: What is read from disk, by what it is called in the table.
 LOADERS: dict[str, Loader] = {
     "system folder": Loader(write_peroxide, load_system, _numbers_of_system, 6),
     "system folder of a density": Loader(_write_density, load_system, _numbers_of_density, 1, is_sealed=False),
     **{f"sampler folder, {method}": _sampler(method) for method in METHODS},
-    "checkpoint of a run": Loader(
-        lambda folder: run_of_chains(folder, 12) and None,
-        lambda folder: run_of_chains(folder, 16),
-        lambda wt: (wt.x, wt.reduced_potential, wt.chain, wt.draw),
-        6,
-    ),
+    "checkpoint of a run": _RUN,
+    "checkpoint of a run, first version": _of_the_first_version(_RUN, "run"),
     # Not of the Boltzmann generator, which takes seconds to explore.
     **{f"checkpoint of a training, {m}": _fit(m, share) for m, share in (("idem", 4), ("dikl", 1), ("edg", 1))},
+    "checkpoint of a training, first version": _of_the_first_version(_fit("idem", 1), "training"),
     **{f"trajectory, {suffix}": _trajectory(suffix) for suffix in _TRAJECTORIES},
+    "trajectory, first version": _of_the_first_version(_trajectory("dcd"), ".", "frames.*"),
     "kept kernel": Loader(_keep_kernel, _target_by_kernel, _energies, 1),
 }
