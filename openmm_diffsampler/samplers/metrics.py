@@ -47,7 +47,10 @@ def require_own_metrics(folder: str | os.PathLike[str] | None) -> None:
 def _is_own(path: Path) -> bool:
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         text = file.read(_LONGEST)
-    columns = next(csv.reader([text.partition("\n")[0]]), [])
+    try:
+        columns = next(csv.reader([text.partition("\n")[0]]), [])
+    except csv.Error:
+        return False
     # Nothing, or no more than a line end, is what earlier versions left before the first row.
     return text.strip() in ("", "step") or (tuple(columns[:3]) == _FIRST and _LAST in columns)
 

@@ -9,6 +9,8 @@ import openmm
 import torch
 from openmm import unit
 
+from openmm_diffsampler._common.quoting import shortened
+
 from .backends.kernel import KernelBackend, KernelTooLargeError
 from .backends.openmm_backend import OpenMMBackend, fastest_platform, require_picklable
 from .backends.timing import calls_per_second
@@ -101,7 +103,10 @@ class OpenMMTarget(Target):
         self.temperature = require_temperature(temperature)
         self.system, self.topology = system, _mdtraj_topology(topology, n_atoms)
         self._beta = 1 / thermal_energy(temperature)
-        reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
+        try:
+            reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
+        except openmm.OpenMMException as error:
+            raise ValueError(f"OpenMM cannot evaluate the System of {name}: {shortened(error)}") from error
         start = generic_positions(system) if positions is None else positions_array(positions, n_atoms)
         self.positions = None if positions is None else torch.as_tensor(start)
         noise = np.random.default_rng(0).normal(scale=0.003, size=(4, n_atoms, 3))

@@ -37,6 +37,7 @@ LENGTH_UNITS = ("nanometer", "reduced")
 FILES = ("topology.pdb", "topology.json", "system.xml")
 _LARGEST = 1 << 20
 _LARGEST_NUMBER = 1e6
+_NUMBERS, _LONGEST_NUMBER = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"), 100
 _RESTORE = "restore the folder, or, if the change is meant, delete the entries 'files' and 'sha256' of system.yaml"
 
 
@@ -48,6 +49,12 @@ class _Loader(yaml.SafeLoader):
             event = self.peek_event()
             raise yaml.constructor.ConstructorError(None, None, "aliases are not supported here", event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        # Long numbers to the base of sixty take minutes.
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+        return super().construct_scalar(node)
 
 
 def closest(word: object, words: Iterable[str]) -> str:

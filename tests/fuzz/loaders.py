@@ -60,6 +60,8 @@ def _atoms_and_bonds(topology: Any) -> Any:
 
 
 def _numbers_of_system(loaded: Any) -> Any:
+    if not hasattr(loaded, "system"):
+        return _numbers_of_density(loaded)
     positions = torch.as_tensor(peroxide()[2])
     u, score = loaded.target(backend="torch").reduced_potential_and_score(positions[None])
     by_openmm = loaded.target(backend="openmm", platform="Reference", n_contexts=1).reduced_potential(positions[None])

@@ -20,7 +20,7 @@ __all__ = ["reseal", "unseal"]
 _KEY = "sha256"
 _BLANK = "0" * 64
 #: Entries with checksums of other files, which earlier versions did not write.
-_OF_OTHERS = {"system.yaml": ("files",), "sampler.json": ("weights", "system")}
+_OF_OTHERS = {"system.yaml": ("files",), "sampler.json": ("files", "weights", "system")}
 #: Files that have checksums of those before them.
 _ORDER = ("system.yaml", "sampler.json")
 
@@ -59,7 +59,7 @@ def _resealed(entries: Entries, path: Path) -> Entries:
         return entries
     kept = {key: value for key, value in entries.items() if key != _KEY}
     folder = path.parent
-    if path.name == "system.yaml" and isinstance(hashes := kept.get("files"), dict):
+    if isinstance(hashes := kept.get("files"), dict):
         there = [name for name in hashes if isinstance(name, str) and (folder / name).is_file()]
         kept["files"] = hashes | {name: content_hash((folder / name).read_bytes()) for name in there}
     for key, beside in (("weights", "model.safetensors"), ("system", "system/system.yaml")):

@@ -106,12 +106,12 @@ def test_rows_of_the_metrics_are_in_the_checkpoint(tmp_path, whole):
     assert_same(whole, fit(tmp_path / "again"), tmp_path / "again")
 
 
-@pytest.mark.parametrize("text", ["mine", "step,loss\n1,2\n", "\nmine", "step,loss,gradient norm\n1,2,3\n"])
+@pytest.mark.parametrize("text", ["mine", "step,loss\n1,2\n", "\nmine", "step,loss,gradient norm\n1,2,3\n", "a\rb"])
 def test_metrics_of_somebody_else_are_never_written_over(tmp_path, text):
-    (tmp_path / "metrics.csv").write_text(text)
+    (tmp_path / "metrics.csv").write_bytes(text.encode())
     with pytest.raises(FileExistsError, match=r"metrics.csv is not of a training.*move it elsewhere"):
         fit(tmp_path / "checkpoint", metrics=tmp_path)
-    assert (tmp_path / "metrics.csv").read_text() == text and os.listdir(tmp_path) == ["metrics.csv"]
+    assert (tmp_path / "metrics.csv").read_bytes() == text.encode() and os.listdir(tmp_path) == ["metrics.csv"]
 
 
 def test_metrics_of_a_training_that_was_killed_early_are_replaced(tmp_path, whole):

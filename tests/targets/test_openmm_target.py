@@ -287,3 +287,10 @@ def test_identity_tells_systems_apart():
     assert same[0] == same[1]
     others = [OpenMMTarget(pair(bond(999.0)), KELVIN), OpenMMTarget(pair(bond()), 301 * unit.kelvin)]
     assert all(other.identity() != same[0] for other in others)
+
+
+def test_a_system_that_openmm_cannot_evaluate_is_refused_by_name():
+    force = openmm.CustomBondForce("nosuch(r)")
+    force.addBond(0, 1, [])
+    with pytest.raises(ValueError, match=r"OpenMM cannot evaluate the System of pair: .*nosuch"):
+        OpenMMTarget(pair(force), KELVIN, name="pair")
