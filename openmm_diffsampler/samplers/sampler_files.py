@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from openmm import OpenMMException
 
 from openmm_diffsampler._common.quoting import shortened, shown
@@ -30,8 +31,8 @@ __all__ = ["description", "load_folder", "pretrained_folder", "require_target", 
 _WEIGHTS = "model.safetensors"
 #: Entries of identities that are not about the density.
 _NOT_THE_DENSITY = ("name", "event shape", "dtype", "backend", "held")
-#: Bytes that networks may take beside a multiple of those of the weights: some are not saved.
-_FOR_NETWORKS, _TIMES_WEIGHTS = 1 << 30, 8
+#: Bytes and tensors that networks may take beside a multiple of those of the weights: some are not saved.
+_MOST_BYTES, _MOST_TENSORS, _TIMES_WEIGHTS = 1 << 30, 10_000, 10
 #: What numbers raise that are not those of a sampler.
 _UNFIT = (
     RuntimeError,
@@ -82,9 +83,9 @@ def load_folder(
     _require_same_target(folder, saved["target"], target)
     known = saved.get("weights")
     state = load_state(folder / _WEIGHTS, None if known is None else known["sha256"])
-    n_bytes = (folder / _WEIGHTS).stat().st_size
+    n_bytes, n_tensors = _size(state)
     try:
-        with limited_allocation(_FOR_NETWORKS + _TIMES_WEIGHTS * n_bytes):
+        with limited_allocation(_MOST_BYTES + _TIMES_WEIGHTS * n_bytes, _MOST_TENSORS + _TIMES_WEIGHTS * n_tensors):
             sampler = kind(target, saved["preset"], seed=saved["seed"], **saved["settings"])
     except _UNFIT as error:
         raise _unfit(folder / DESCRIPTION, "settings", error) from error
@@ -97,6 +98,14 @@ def load_folder(
         raise _unfit(folder / _WEIGHTS, "numbers", error) from error
     sampler.record = saved["training"]
     return sampler
+
+
+def _size(state: object) -> tuple[int, int]:
+    """Bytes and tensors of a nested dict."""
+    if isinstance(state, dict):
+        sizes = [_size(value) for value in state.values()]
+        return sum(n for n, _ in sizes), sum(n for _, n in sizes)
+    return (state.nbytes, 1) if isinstance(state, torch.Tensor) else (0, 0)
 
 
 def _unfit(path: Path, what: str, error: Exception) -> DamagedFileError:
@@ -121,6 +130,7 @@ def _require_same_target(folder: Path, recorded: dict[str, Any], target: Target)
     if differing:
         raise ValueError(
             f"{folder} was trained on {shown(recorded['name'])} with another {', '.join(differing)}, not on {target!r}"
+            "; give the target that it was trained on"
         )
 
 

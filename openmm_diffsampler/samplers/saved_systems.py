@@ -15,10 +15,12 @@ from openmm_diffsampler._common.names import require_name
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError, file_hash
 from openmm_diffsampler._common.topologies import openmm_topology, topology_entries
-from openmm_diffsampler.targets import OpenMMTarget, Target, list_systems, load_system, save_system
+from openmm_diffsampler._common.whole_files import write_whole
+from openmm_diffsampler.targets import DENSITIES, ManyWell, OpenMMTarget, Target, list_systems, load_system, save_system
 from openmm_diffsampler.targets.system import MolecularSystem
 from openmm_diffsampler.targets.system_checks import generic_positions
 from openmm_diffsampler.targets.system_hash import parameter_hash
+from openmm_diffsampler.targets.system_metadata import sealed_yaml
 
 __all__ = ["SYSTEM", "UnsavedSystemWarning", "recorded_target", "save_target", "warn_if_unsaved"]
 
@@ -27,6 +29,8 @@ _METADATA = "system.yaml"
 _UNSAVABLE = (ValueError, TypeError, KeyError, AttributeError, OpenMMException)
 #: Positions that differ less, in nm, are the same in a file.
 _ROUNDING = 1e-4
+#: In nm, what a PDB file has room for.
+_FARTHEST = 99.0
 
 
 class UnsavedSystemWarning(UserWarning):
@@ -35,6 +39,8 @@ class UnsavedSystemWarning(UserWarning):
 
 def save_target(target: Target, folder: Path) -> dict[str, Any] | None:
     """Save the System of a target into ``system/`` in `folder`, unless it is a built-in one in every respect.
+
+    Of densities in closed form those are saved that a ``system.yaml`` can name.
 
     Arguments:
         target: a Cartesian target.
@@ -47,18 +53,36 @@ def save_target(target: Target, folder: Path) -> dict[str, Any] | None:
     Warns:
         UnsavedSystemWarning: it cannot be saved.
     """
-    if not isinstance(target, OpenMMTarget) or _is_built_in(target):
+    if not isinstance(target, OpenMMTarget):
+        return _save_density(target, folder / SYSTEM)
+    if _is_built_in(target):
         return None
     has = {"topology": target.topology is not None, "positions": target.positions is not None}
     try:
         topology = openmm_topology(topology_entries(target.topology)) if has["topology"] else _plain_topology(target)
         positions = target.positions.numpy() if has["positions"] else generic_positions(target.system)
+        if target.translation_invariant and np.abs(positions).max() > _FARTHEST:
+            positions = positions - positions.mean(0)
         positions = positions * unit.nanometer
         save_system(folder / SYSTEM, target.system, topology, positions, target.temperature, overwrite=True)
     except _UNSAVABLE as error:
         warnings.warn(_advice(target, error), UnsavedSystemWarning, stacklevel=4)
         return None
     return {"sha256": file_hash(folder / SYSTEM / _METADATA), **has}
+
+
+def _save_density(target: Target, folder: Path) -> dict[str, Any] | None:
+    if isinstance(target, ManyWell):
+        entries = {"density": "mw32", "parameters": {"n_pairs": target.n_pairs}}
+    elif target.preset_key in DENSITIES:
+        entries = {"density": target.preset_key}
+    else:
+        return None
+    if target.name in list_systems() and load_system(target.name).target().identity() == target.identity():
+        return None
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / _METADATA, sealed_yaml({"name": target.name, **entries}, {}))
+    return {"sha256": file_hash(folder / _METADATA), "topology": True, "positions": True}
 
 
 def warn_if_unsaved(target: Target) -> None:
