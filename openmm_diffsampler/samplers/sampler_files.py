@@ -20,7 +20,7 @@ from openmm_diffsampler.targets.system_hash import is_hash_of
 from .allocation_limit import limited_allocation
 from .loaded_states import load_weights
 from .sampler_description import DESCRIPTION, FORMAT, description
-from .saved_systems import recorded_target, save_target
+from .saved_systems import SYSTEM_FILE, recorded_target, save_target
 from .state_files import load_state, save_state
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     system = save_target(sampler.target.frames_of, folder)
     state = {"model": dict(sampler.average.state_dict()), "sampling": sampler._sampling_state()}
+    others = {} if system is None else {SYSTEM_FILE: file_hash(folder / SYSTEM_FILE)}
     # Both are on the disk before either takes the place of an older one: a full disk leaves those that were there.
     with written_whole(folder / DESCRIPTION) as text, written_whole(folder / _WEIGHTS) as weights:
         save_state(weights, state)
@@ -63,7 +64,7 @@ def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
             "settings": dataclasses.asdict(sampler.settings),
             "target": sampler.target.identity(),
             "training": sampler.record,
-            "weights": {"file": _WEIGHTS, "sha256": file_hash(weights)},
+            "files": {_WEIGHTS: file_hash(weights), **others},
             "system": system,
         }
         text.write_text(sealed_json(saved), encoding="utf-8", newline="\n")
@@ -81,8 +82,7 @@ def load_folder(
         target = recorded_target(folder, saved, trust)
     require_target(target)
     _require_same_target(folder, saved["target"], target)
-    known = saved.get("weights")
-    state = load_state(folder / _WEIGHTS, None if known is None else known["sha256"])
+    state = load_state(folder / _WEIGHTS, (saved.get("files") or {}).get(_WEIGHTS))
     n_bytes, n_tensors = _size(state)
     try:
         with limited_allocation(_MOST_BYTES + _TIMES_WEIGHTS * n_bytes, _MOST_TENSORS + _TIMES_WEIGHTS * n_tensors):

@@ -22,10 +22,12 @@ from openmm_diffsampler.targets.system_checks import generic_positions
 from openmm_diffsampler.targets.system_hash import parameter_hash
 from openmm_diffsampler.targets.system_metadata import sealed_yaml
 
-__all__ = ["SYSTEM", "UnsavedSystemWarning", "recorded_target", "save_target", "warn_if_unsaved"]
+__all__ = ["SYSTEM_FILE", "UnsavedSystemWarning", "recorded_target", "save_target", "warn_if_unsaved"]
 
-SYSTEM = "system"
-_METADATA = "system.yaml"
+SYSTEM, _METADATA = "system", "system.yaml"
+#: The file that has checksums of those beside it.
+SYSTEM_FILE = f"{SYSTEM}/{_METADATA}"
+_EVERYTHING = {"topology": True, "positions": True}
 _UNSAVABLE = (ValueError, TypeError, KeyError, AttributeError, OpenMMException)
 #: Positions that differ less, in nm, are the same in a file.
 _ROUNDING = 1e-4
@@ -37,7 +39,7 @@ class UnsavedSystemWarning(UserWarning):
     """A sampler is saved without what it samples, which has to be given when it is loaded."""
 
 
-def save_target(target: Target, folder: Path) -> dict[str, Any] | None:
+def save_target(target: Target, folder: Path) -> dict[str, bool] | None:
     """Save the System of a target into ``system/`` in `folder`, unless it is a built-in one in every respect.
 
     Of densities in closed form those are saved that a ``system.yaml`` can name.
@@ -47,8 +49,7 @@ def save_target(target: Target, folder: Path) -> dict[str, Any] | None:
         folder: of the sampler.
 
     Returns:
-        What :func:`recorded_target` has to know: the checksum of the folder, and whether topology and positions are
-        those of the target or mere fillers. None: nothing was saved.
+        Whether "topology" and "positions" are those of the target or mere fillers. None: nothing was saved.
 
     Warns:
         UnsavedSystemWarning: it cannot be saved.
@@ -68,10 +69,10 @@ def save_target(target: Target, folder: Path) -> dict[str, Any] | None:
     except _UNSAVABLE as error:
         warnings.warn(_advice(target, error), UnsavedSystemWarning, stacklevel=4)
         return None
-    return {"sha256": file_hash(folder / SYSTEM / _METADATA), **has}
+    return has
 
 
-def _save_density(target: Target, folder: Path) -> dict[str, Any] | None:
+def _save_density(target: Target, folder: Path) -> dict[str, bool] | None:
     if isinstance(target, ManyWell):
         entries = {"density": "mw32", "parameters": {"n_pairs": target.n_pairs}}
     elif target.preset_key in DENSITIES:
@@ -82,7 +83,7 @@ def _save_density(target: Target, folder: Path) -> dict[str, Any] | None:
         return None
     folder.mkdir(exist_ok=True)
     write_whole(folder / _METADATA, sealed_yaml({"name": target.name, **entries}, {}))
-    return {"sha256": file_hash(folder / _METADATA), "topology": True, "positions": True}
+    return dict(_EVERYTHING)
 
 
 def warn_if_unsaved(target: Target) -> None:
@@ -112,11 +113,12 @@ def recorded_target(folder: Path, saved: dict[str, Any], trust: bool) -> Target:
             f"there is no folder {own}; restore it, or give the target: load_sampler(folder, target)"
         )
     system = load_system(own, trust=trust)
-    if known is not None and file_hash(own / _METADATA) != known["sha256"]:
+    whole = (saved.get("files") or {}).get(SYSTEM_FILE)
+    if whole is not None and file_hash(own / _METADATA) != whole:
         raise DamagedFileError(f"{own} is not the system that was saved with this sampler; restore the folder")
     if not isinstance(system, MolecularSystem):
         return dataclasses.replace(system, name=name).target()
-    has = known or {"topology": True, "positions": True}
+    has = known or _EVERYTHING
     try:
         return OpenMMTarget(
             system.system,

@@ -29,7 +29,8 @@ def unseal(folder: Path) -> None:
 
 def reseal(folder: Path) -> None:
     """Give every file that has a checksum one that fits, where it is whole enough; those with hashes of others last."""
-    for path in sorted(_sealed_files(folder), key=lambda p: (p.name in ("system.yaml", "sampler.json"), p.parts)):
+    last = {"system.yaml": 1, "sampler.json": 2}
+    for path in sorted(_sealed_files(folder), key=lambda p: (last.get(p.name, 0), p.parts)):
         if path.suffix == ".safetensors":
             _reseal_tensors(path)
         else:

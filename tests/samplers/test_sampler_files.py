@@ -55,7 +55,7 @@ def with_state(folder, change):
     numbers = json.loads(entries["numbers"])
     change(tensors, numbers)
     write_tensors(path, tensors, entries | {"numbers": json.dumps(numbers)})
-    edited(folder, weights={"file": path.name, "sha256": file_hash(path)})
+    edited(folder, files={path.name: file_hash(path)})
 
 
 @pytest.mark.parametrize(("name", "method"), SHIPPED)
@@ -107,7 +107,7 @@ def test_files_of_two_trainings_are_not_mixed(tmp_path):
 def test_files_of_an_earlier_version_load_with_a_note(shipped):
     folder = shipped()
     entries = json.loads((folder / "sampler.json").read_text())
-    old = {name: value for name, value in entries.items() if name not in ("sha256", "weights", "system")}
+    old = {name: value for name, value in entries.items() if name not in ("sha256", "files", "system")}
     (folder / "sampler.json").write_text(json.dumps(old, indent=2) + "\n")
     with pytest.warns(UnsealedFileWarning, match=r"model\.safetensors is of an earlier version"):
         loaded = load_sampler(folder)
@@ -121,8 +121,8 @@ BAD = {
     "settings": [None, [], {"n_steps": [1]}, {"n_stepz": 1}, {"width": "8"}, {"target": 1}, {"self": 1}, {"width": 0}],
     "target": [None, "gmm40", {}, {"name": "gmm40"}, {"name": 5, "event shape": [2]}],
     "training": [None, {}, {"n_steps": 1, "n_evaluations": 1, "seconds": float("nan")}, {"n_steps": -1}],
-    "weights": [5, {}, {"sha256": 1}, {"sha256": "0" * 64}],
-    "system": [5, {}, {"sha256": "0" * 64}, {"sha256": "0" * 64, "topology": 1, "positions": True}],
+    "files": [5, [], {"model.safetensors": 1}, {"model.safetensors": "0" * 64}],
+    "system": [5, {}, {"topology": 1, "positions": True}, {"topology": True}],
     "format": [None, 2, True, "1", {}],
 }
 
