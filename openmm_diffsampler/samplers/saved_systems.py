@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from openmm_diffsampler._common.sealed_files import DamagedFileError, file_hash
 from openmm_diffsampler._common.topologies import openmm_topology, topology_entries
 from openmm_diffsampler._common.whole_files import write_whole
 from openmm_diffsampler.targets import DENSITIES, ManyWell, OpenMMTarget, Target, list_systems, load_system, save_system
-from openmm_diffsampler.targets.system import MolecularSystem
+from openmm_diffsampler.targets.system import AnalyticSystem, MolecularSystem
 from openmm_diffsampler.targets.system_checks import generic_positions
 from openmm_diffsampler.targets.system_hash import parameter_hash
 from openmm_diffsampler.targets.system_metadata import sealed_yaml
@@ -112,23 +113,27 @@ def recorded_target(folder: Path, saved: dict[str, Any], trust: bool) -> Target:
         raise FileNotFoundError(
             f"there is no folder {own}; restore it, or give the target: load_sampler(folder, target)"
         )
-    system = load_system(own, trust=trust)
     whole = (saved.get("files") or {}).get(SYSTEM_FILE)
     if whole is not None and file_hash(own / _METADATA) != whole:
         raise DamagedFileError(f"{own} is not the system that was saved with this sampler; restore the folder")
+    system = load_system(own, trust=trust)
+    try:
+        return _target(system, name, known or _EVERYTHING)
+    except (*_UNSAVABLE, IndexError) as error:
+        reason = f"{type(error).__name__}: {shortened(error)}"
+        raise ValueError(f"{own} holds a system that cannot be sampled ({reason}); restore it") from error
+
+
+def _target(system: AnalyticSystem | MolecularSystem, name: str, has: Mapping[str, bool]) -> Target:
     if not isinstance(system, MolecularSystem):
         return dataclasses.replace(system, name=name).target()
-    has = known or _EVERYTHING
-    try:
-        return OpenMMTarget(
-            system.system,
-            system.temperature,
-            topology=system.topology if has["topology"] else None,
-            positions=system.positions if has["positions"] else None,
-            name=name,
-        )
-    except (OpenMMException, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise DamagedFileError(f"{own} cannot be used ({type(error).__name__}: {shortened(error)})") from error
+    return OpenMMTarget(
+        system.system,
+        system.temperature,
+        topology=system.topology if has["topology"] else None,
+        positions=system.positions if has["positions"] else None,
+        name=name,
+    )
 
 
 def _named_target(folder: Path, name: str, trust: bool) -> Target:
