@@ -12,8 +12,6 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["AllocationLimitError", "limited_allocation"]
 
-#: Tensors that are made, at most; those of the largest networks are some thousands.
-_MOST_TENSORS = 200_000
 _BY_SHAPE = (torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand)
 
 
@@ -22,9 +20,10 @@ class AllocationLimitError(RuntimeError):
 
 
 class _Limit(TorchFunctionMode):
-    def __init__(self, n_bytes: int) -> None:
+    def __init__(self, n_bytes: int, n_tensors: int) -> None:
         super().__init__()
-        self.n_bytes, self.left, self.n_tensors = n_bytes, n_bytes, 0
+        self.limits = f"they ask for more than {n_bytes / 2**20:,.0f} MiB or {n_tensors:,} tensors"
+        self.bytes_left, self.tensors_left = n_bytes, n_tensors
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -32,10 +31,10 @@ class _Limit(TorchFunctionMode):
         kwargs = kwargs or {}
         n = _n_elements(function, args, kwargs)
         if n is not None:
-            self.left -= n * torch.empty((), dtype=kwargs.get("dtype"), device="meta").element_size()
-            self.n_tensors += 1
-            if self.left < 0 or self.n_tensors > _MOST_TENSORS:
-                raise AllocationLimitError(f"they ask for more than {self.n_bytes / 2**20:,.0f} MiB")
+            self.bytes_left -= n * torch.empty((), dtype=kwargs.get("dtype"), device="meta").element_size()
+            self.tensors_left -= 1
+            if self.bytes_left < 0 or self.tensors_left < 0:
+                raise AllocationLimitError(self.limits)
         return function(*args, **kwargs)
 
 
@@ -60,8 +59,12 @@ def _n_elements(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
 
 
 @contextmanager
-def limited_allocation(n_bytes: int) -> Iterator[None]:
-    """Within the block, refuse to make tensors once those made from their sizes alone come to more than `n_bytes`.
+def limited_allocation(n_bytes: int, n_tensors: int) -> Iterator[None]:
+    """Within the block, refuse to make tensors once those made from their sizes alone are too many or too large.
+
+    Arguments:
+        n_bytes: of all of them.
+        n_tensors: how many.
 
     Sizes are looked at before anything is allocated, in this thread.
 
@@ -69,10 +72,10 @@ def limited_allocation(n_bytes: int) -> Iterator[None]:
         AllocationLimitError: more is asked for.
 
     Example:
-        >>> with limited_allocation(1000):
+        >>> with limited_allocation(1000, n_tensors=10):
         ...     _ = torch.nn.Linear(10**9, 10**3)
         Traceback (most recent call last):
-        openmm_diffsampler.samplers.allocation_limit.AllocationLimitError: they ask for more than 0 MiB
+        openmm_diffsampler.samplers.allocation_limit.AllocationLimitError: they ask for more than 0 MiB or 10 tensors
     """
-    with _Limit(n_bytes):
+    with _Limit(n_bytes, n_tensors):
         yield

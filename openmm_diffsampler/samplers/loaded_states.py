@@ -26,8 +26,12 @@ __all__ = [
 ]
 
 
+#: Of numbers, so that their squares are finite.
+_MOST = 1e12
+
+
 def checked_number(state: Mapping[str, Any], name: str, least: float = 0.0, *, optional: bool = False) -> Any:
-    """A finite number of at least `least` from a state; or None, where `optional`.
+    """A number from `least` to 10^12 from a state; or None, where `optional`.
 
     Raises:
         ValueError: it is missing or anything else.
@@ -35,7 +39,7 @@ def checked_number(state: Mapping[str, Any], name: str, least: float = 0.0, *, o
     value = _entry(state, name)
     if value is None and optional:
         return None
-    if type(value) not in (int, float) or not math.isfinite(value) or value < least:
+    if type(value) not in (int, float) or not least <= value <= _MOST:
         raise ValueError(f"its {name} is {shown(value)}")
     return float(value)
 
@@ -56,7 +60,8 @@ def checked_tensor(
     """
     value = _entry(state, name)
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        raise ValueError(f"its {name} is {shown(value)}, not a tensor of real numbers")
+        what = f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else shown(value)
+        raise ValueError(f"its {name} is {what}, not a tensor of real numbers")
     if value.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, value.shape, strict=True)):
         raise ValueError(f"its {name} has shape {tuple(value.shape)}")
     if not (value.isfinite().all() if most is None else (value <= most).all()):

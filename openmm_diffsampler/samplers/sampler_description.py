@@ -83,15 +83,15 @@ def _are_settings(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(v, int | float | str | None) for v in value.values())
 
 
-def _are_weights(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and _is_hash(value.get("sha256")))
+def _are_hashes(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and all(_is_hash(v) for v in value.values()))
 
 
 def _is_system(value: object) -> bool:
     if value is None:
         return True
     flags = [value.get("topology"), value.get("positions")] if isinstance(value, dict) else [None]
-    return all(isinstance(flag, bool) for flag in flags) and _is_hash(value.get("sha256"))
+    return all(isinstance(flag, bool) for flag in flags)
 
 
 def _is_hash(value: object) -> bool:
@@ -109,6 +109,6 @@ _ENTRIES: dict[str, tuple[Any, ...]] = {
     "training/n_steps": (_is_count, "a whole number"),
     "training/n_evaluations": (_is_count, "a whole number"),
     "training/seconds": (_is_time, "a time"),
-    "weights": (_are_weights, "the checksum of the weights", None),
+    "files": (_are_hashes, "the checksums of the files beside it", None),
     "system": (_is_system, "what is known of the system beside it", None),
 }

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from openmm import OpenMMException
 
 from openmm_diffsampler._common.quoting import shortened, shown
@@ -19,7 +20,7 @@ from openmm_diffsampler.targets.system_hash import is_hash_of
 from .allocation_limit import limited_allocation
 from .loaded_states import load_weights
 from .sampler_description import DESCRIPTION, FORMAT, description
-from .saved_systems import recorded_target, save_target
+from .saved_systems import SYSTEM_FILE, recorded_target, save_target
 from .state_files import load_state, save_state
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ __all__ = ["description", "load_folder", "pretrained_folder", "require_target", 
 _WEIGHTS = "model.safetensors"
 #: Entries of identities that are not about the density.
 _NOT_THE_DENSITY = ("name", "event shape", "dtype", "backend", "held")
-#: Bytes that networks may take beside a multiple of those of the weights: some are not saved.
-_FOR_NETWORKS, _TIMES_WEIGHTS = 1 << 30, 8
+#: Bytes and tensors that networks may take beside a multiple of those of the weights: some are not saved.
+_MOST_BYTES, _MOST_TENSORS, _TIMES_WEIGHTS = 1 << 30, 10_000, 10
 #: What numbers raise that are not those of a sampler.
 _UNFIT = (
     RuntimeError,
@@ -51,6 +52,7 @@ def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     system = save_target(sampler.target.frames_of, folder)
     state = {"model": dict(sampler.average.state_dict()), "sampling": sampler._sampling_state()}
+    others = {} if system is None else {SYSTEM_FILE: file_hash(folder / SYSTEM_FILE)}
     # Both are on the disk before either takes the place of an older one: a full disk leaves those that were there.
     with written_whole(folder / DESCRIPTION) as text, written_whole(folder / _WEIGHTS) as weights:
         save_state(weights, state)
@@ -62,7 +64,7 @@ def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
             "settings": dataclasses.asdict(sampler.settings),
             "target": sampler.target.identity(),
             "training": sampler.record,
-            "weights": {"file": _WEIGHTS, "sha256": file_hash(weights)},
+            "files": {_WEIGHTS: file_hash(weights), **others},
             "system": system,
         }
         text.write_text(sealed_json(saved), encoding="utf-8", newline="\n")
@@ -80,11 +82,10 @@ def load_folder(
         target = recorded_target(folder, saved, trust)
     require_target(target)
     _require_same_target(folder, saved["target"], target)
-    known = saved.get("weights")
-    state = load_state(folder / _WEIGHTS, None if known is None else known["sha256"])
-    n_bytes = (folder / _WEIGHTS).stat().st_size
+    state = load_state(folder / _WEIGHTS, (saved.get("files") or {}).get(_WEIGHTS))
+    n_bytes, n_tensors = _size(state)
     try:
-        with limited_allocation(_FOR_NETWORKS + _TIMES_WEIGHTS * n_bytes):
+        with limited_allocation(_MOST_BYTES + _TIMES_WEIGHTS * n_bytes, _MOST_TENSORS + _TIMES_WEIGHTS * n_tensors):
             sampler = kind(target, saved["preset"], seed=saved["seed"], **saved["settings"])
     except _UNFIT as error:
         raise _unfit(folder / DESCRIPTION, "settings", error) from error
@@ -97,6 +98,14 @@ def load_folder(
         raise _unfit(folder / _WEIGHTS, "numbers", error) from error
     sampler.record = saved["training"]
     return sampler
+
+
+def _size(state: object) -> tuple[int, int]:
+    """Bytes and tensors of a nested dict."""
+    if isinstance(state, dict):
+        sizes = [_size(value) for value in state.values()]
+        return sum(n for n, _ in sizes), sum(n for _, n in sizes)
+    return (state.nbytes, 1) if isinstance(state, torch.Tensor) else (0, 0)
 
 
 def _unfit(path: Path, what: str, error: Exception) -> DamagedFileError:
@@ -121,6 +130,7 @@ def _require_same_target(folder: Path, recorded: dict[str, Any], target: Target)
     if differing:
         raise ValueError(
             f"{folder} was trained on {shown(recorded['name'])} with another {', '.join(differing)}, not on {target!r}"
+            "; give the target that it was trained on"
         )
 
 

@@ -83,7 +83,7 @@ def _plain(field: Field[Any], kind: type, value: object) -> Any:
 
 def _require_in_range(name: str, value: float, bounds: tuple[float, float]) -> None:
     least, most = bounds
-    if not math.isfinite(value) or (isinstance(value, float) and least > 0 and value <= 0):
+    if isinstance(value, float) and (not math.isfinite(value) or (least > 0 and value <= 0)):
         bound = "positive and finite" if least > 0 else "finite"
         raise ValueError(f"{name} is {shown(value)}; it must be {bound}")
     if value < least:

@@ -15,6 +15,7 @@ from openmm_diffsampler import (
     gmm40,
     load_system,
 )
+from openmm_diffsampler._common.sealed_files import sealed_json
 from openmm_diffsampler.samplers import load_pretrained, load_sampler
 from openmm_diffsampler.samplers.idem_settings import idem_settings
 from openmm_diffsampler.samplers.training import Training
@@ -56,10 +57,11 @@ def test_saved_and_loaded(trained, tmp_path):
     with pytest.raises(ValueError, match="another density"):
         IDEM.load(tmp_path, DoubleWell())
     text = json.loads((tmp_path / "sampler.json").read_text())
-    (tmp_path / "sampler.json").write_text(json.dumps(text | {"format": 99}))
+    del text["sha256"]
+    (tmp_path / "sampler.json").write_text(sealed_json(text | {"format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         IDEM.load(tmp_path, trained.target)
-    (tmp_path / "sampler.json").write_text(json.dumps(text | {"method": "other"}))
+    (tmp_path / "sampler.json").write_text(sealed_json(text | {"method": "other"}))
     with pytest.raises(ValueError, match="method 'other'"):
         IDEM.load(tmp_path, trained.target)
     (tmp_path / "sampler.json").write_text("{")
@@ -94,9 +96,11 @@ def test_lj55_trains_samples_and_exports(tmp_path):
 
 def test_published_noise_scales_apply_to_unweighted_samples_alone():
     """LJ-55's reverse noise of one half and last steps without noise have no density; weights use scale one."""
-    target = LennardJones(5, name="lj55")
-    sampler = IDEM(target, "paper", **(FEW | {"width": 8, "n_layers": 1, "n_levels": 30})).fit(2)
-    assert sampler.settings.noise_scale == 0.5 and sampler.settings.n_noiseless == 10
+    published = idem_settings(LennardJones(55), "paper")
+    assert published.noise_scale == 0.5 and published.n_noiseless == 10
+    settings = {name: getattr(published, name) for name in ("s_min", "s_max", "noise_scale", "n_noiseless")}
+    few = FEW | {"width": 8, "n_layers": 1, "n_levels": 30}
+    sampler = IDEM(LennardJones(5), "paper", **(few | settings)).fit(2)
     raw, weighted = sampler.sample(500, None, seed=1), sampler.sample(500, "path", seed=1)
     assert weighted.log_weights.isfinite().any() and not weighted.log_weights.isnan().any()
     assert raw.x.std() < 0.95 * weighted.x.std()
