@@ -27,7 +27,7 @@ def test_ten_thousand_inputs():
 
 
 def test_a_campaign_notices_what_no_loader_may_do():
-    report = campaign(18, loaders=list(CANARIES), seconds=3.0)
+    report = campaign(18, loaders=list(CANARIES), seconds=2.0)
     assert set(report.bad()) == set(CANARIES)
     for canary, row in report.counts.items():
         assert row[canary] >= 2 and row.total() == 3, f"{canary}: {report.table()}"  # a file may be gone
