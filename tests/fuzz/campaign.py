@@ -22,7 +22,7 @@ from typing import Any
 from .bombs import bombs
 from .classes import BAD, CLASSES, classify
 from .loaders import LOADERS
-from .mutations import DAMAGED, FORGED, UNSEALED, mutate
+from .mutations import FORGED, UNSEALED, mutate
 from .payloads import payloads
 from .worker import EVERYTHING, SECONDS
 
@@ -174,7 +174,7 @@ class _Bench:
         kind, what = self._change(copy, loader, number)
         self.proof.unlink(missing_ok=True)
         answer = self._ask(loader, copy)
-        if kind == DAMAGED and not EVERYTHING[loader].is_sealed:
+        if isinstance(number, int) and not EVERYTHING[loader].is_sealed:
             kind = UNSEALED
         return what, classify(answer, self.expected[loader], kind, names, self.proof.exists()), answer
 
