@@ -17,8 +17,6 @@ from openmm_diffsampler._common.checkpoint_folders import held_checkpoint
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
-from openmm_diffsampler.targets import Target
-from openmm_diffsampler.targets.system_hash import renewed
 
 from .blocks import Block, block_name, read_blocks, write_block
 from .draws import Draws
@@ -39,17 +37,10 @@ class Checkpoint:
         folder: where blocks are; made if absent.
         settings: plain values that a resumed run must share.
         initial: starting positions, which it must share too.
-        target: what is sampled, if the settings tell of it.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        settings: dict[str, Any],
-        initial: torch.Tensor,
-        target: Target | None = None,
-    ) -> None:
-        self.folder, self._target = Path(folder), target
+    def __init__(self, folder: str | os.PathLike[str], settings: dict[str, Any], initial: torch.Tensor) -> None:
+        self.folder = Path(folder)
         start = hashlib.sha256(initial.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
         self.settings = settings | {"initial positions": start, "shape": list(initial.shape)}
         self.n_saved = 0
@@ -104,9 +95,6 @@ class Checkpoint:
 
     def _require_same(self, settings: dict[str, Any], path: Path) -> None:
         ours = json.loads(json.dumps(self.settings))
-        sampler = settings.get("sampler")
-        if self._target is not None and isinstance(sampler, dict):
-            settings = settings | {"sampler": sampler | {"target": renewed(sampler.get("target"), self._target)}}
         differing = [name for name in ours if ours[name] != settings.get(name)]
         if differing:
             raise ValueError(

@@ -14,7 +14,6 @@ from openmm_diffsampler._common.checkpoint_folders import STEP, held_checkpoint
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
-from openmm_diffsampler.targets.system_hash import renewed
 
 from .metrics import MetricsLog
 from .state_files import load_state, save_state
@@ -107,7 +106,6 @@ class RunCheckpoints:
             theirs = self._run_of(saved)
         except (DamagedFileError, *_UNFIT) as error:
             raise self._damaged(path, error) from None
-        theirs["target"] = renewed(theirs.get("target"), self.training.sampler.sampled)
         differing = [name for name in self.run if self.run[name] != theirs.get(name)]
         if differing:
             raise ValueError(

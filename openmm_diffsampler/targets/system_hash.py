@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 import openmm
 
-if TYPE_CHECKING:
-    from .base import Target
-
-__all__ = ["is_hash_of", "parameter_hash", "renewed"]
+__all__ = ["is_hash_of", "parameter_hash"]
 
 #: Attributes of the serialisation, not of the energy.
 _ABOUT_THE_FILE = ("openmmVersion", "version", "forceGroup", "randomSeed", "randomNumberSeed")
@@ -50,20 +46,6 @@ def is_hash_of(recorded: str, system: openmm.System) -> bool:
     text = openmm.XmlSerializer.serialize(system)
     texts = (re.sub(r'openmmVersion="[^"]*"', f'openmmVersion="{version}"', text, count=1) for version in _VERSIONS)
     return any(hashlib.sha256(t.encode()).hexdigest()[:_DIGITS] == recorded for t in texts)
-
-
-def renewed(identity: Any, target: Target) -> Any:
-    """A recorded identity with the hash of the System as it is made now, if it is one of the System of `target`.
-
-    Arguments:
-        identity: what :meth:`~openmm_diffsampler.targets.Target.identity` gave, maybe in an earlier version.
-        target: the target that it may be of; any of them, with a System or without.
-    """
-    system = getattr(target.frames_of, "system", None)
-    recorded = identity.get("system") if isinstance(identity, dict) else None
-    if system is None or not isinstance(recorded, str) or not is_hash_of(recorded, system):
-        return identity
-    return identity | {"system": parameter_hash(system)}
 
 
 class _Element:

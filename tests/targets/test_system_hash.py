@@ -6,9 +6,8 @@ import re
 import openmm
 import pytest
 
-from openmm_diffsampler import GaussianMixture
 from openmm_diffsampler.targets import load_system
-from openmm_diffsampler.targets.system_hash import is_hash_of, parameter_hash, renewed
+from openmm_diffsampler.targets.system_hash import is_hash_of, parameter_hash
 
 
 @pytest.fixture
@@ -61,12 +60,3 @@ def test_hashes_of_the_text_are_known_whatever_version_made_them(text, version):
     assert is_hash_of(hashlib.sha256(written.encode()).hexdigest()[:16], system)
     assert is_hash_of(parameter_hash(system), system)
     assert not is_hash_of(hashlib.sha256(written.replace("138", "139").encode()).hexdigest()[:16], system)
-
-
-def test_a_recorded_identity_is_renewed_where_the_system_is_the_same(text):
-    target = load_system("alanine-dipeptide").target(backend="torch")
-    older = target.identity() | {"system": hashlib.sha256(text.encode()).hexdigest()[:16]}
-    assert older != target.identity() and renewed(older, target) == target.identity()
-    foreign = older | {"system": "0" * 16}
-    assert renewed(foreign, target) == foreign
-    assert renewed(older, GaussianMixture([[0.0]], scales=1.0)) == older and renewed(None, target) is None
