@@ -85,19 +85,21 @@ def _idem(sampler: Any) -> dict[str, Any]:
 def _boltzmann(sampler: Any) -> dict[str, Any]:
     target = sampler.internal
     d, shape = target.n_degrees_of_freedom, tuple(target.event_shape)
+    n_circular = len(target.turning) if isinstance(target, InternalTarget) else 0
     sampling = {
         "columns": {
             "order": Numbers(tuple(range(d)), is_ordered=False),
-            "n_circular": Whole(0, d),
+            "n_circular": Whole(n_circular, n_circular),
             "centre": Shape((d,)),
             "scale": Shape((d,)),
             "period": Shape((d,)),
             "event_shape": Numbers(shape),
-            "basis": Maybe(Shape((d, math.prod(shape)))),
         },
         "step size": Maybe(Number()),
         "held out": Maybe(Shape(("held out",))),
     }
+    if target.translation_invariant and not isinstance(target, InternalTarget):
+        sampling["columns"]["basis"] = Shape((d, math.prod(shape)))
     if isinstance(target, InternalTarget):
         sampling |= {
             "positions": Shape(tuple(target.positions.shape)),
@@ -118,10 +120,11 @@ def _boltzmann(sampler: Any) -> dict[str, Any]:
 
 def _dikl(sampler: Any) -> dict[str, Any]:
     rows = Shape(("kept", *sampler.target.event_shape))
+    kept = {"z": rows, "noise": rows, "t": Shape(("kept",)), "x": rows}
     companion = sampler.companion
     return {
         "pool": Shape(("pool", *sampler.target.event_shape)),
-        "kept": Maybe({name: Maybe(kind) for name, kind in {"z": rows, "noise": rows, "x": rows}.items()}),
+        "kept": {name: Maybe(kind) for name, kind in kept.items()},
         "sizes": Shape(tuple(sampler.weights.sizes.shape), torch.float64),
         "gaps": [Maybe(Number(is_finite=False)), Number(is_finite=False), Whole()],
         "posterior": like(sampler.posterior.state_dict()),
