@@ -20,6 +20,7 @@ setup(
             "*/system.yaml",
             "*/system.xml",
             "*/topology.pdb",
+            "*/topology.json",
             "*/pretrained/*/sampler.json",
             "*/pretrained/*/model.safetensors",
         ]

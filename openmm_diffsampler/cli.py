@@ -143,6 +143,8 @@ def analyse(
         from openmm_diffsampler.output_folder import OutputFolder
 
         chosen = _parse_torsions(torsions)
+        if not trajectory.is_file():
+            raise FileNotFoundError(f"there is no file {str(trajectory)!r}; give one that frames were saved in")
         out = OutputFolder(output or trajectory.parent / f"{trajectory.stem}-analysis", "analyse")
         with reading(trajectory):
             wt = WeightedTrajectory.load(trajectory)

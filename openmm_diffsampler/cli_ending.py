@@ -104,7 +104,7 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if str(path) in str(error) or _wants_traceback():
+        if Path(path).name in str(error) or _wants_traceback():
             raise
         raise ValueError(f"{path} cannot be read ({_text(error)})") from error
 

@@ -92,7 +92,7 @@ def train(
             ending.keeps_checkpoint(out.checkpoint, out.has_checkpoint)
             options = {"checkpoint_every": checkpoint_every, "metrics": folder, "progress": progress}
             sampler.fit(steps, checkpoint=out.checkpoint, precision=precision, **options)
-            if not sampler.is_first_process:
+            if not (is_first and sampler.is_first_process):
                 return
             sampler.record["command"] = words
             out.claim()
@@ -241,7 +241,7 @@ def _loaded(sampler: str, method: str, trust: bool) -> Sampler:
         raise FileNotFoundError(f"{source} holds no trained sampler (no sampler.json); train writes one")
     if source.exists():
         raise NotADirectoryError(f"{source} is a file; give the folder that holds sampler.json")
-    if len(source.parts) != 1:
+    if any(separator in sampler for separator in (os.sep, "/")):
         raise FileNotFoundError(f"there is no folder {source}; give that of a trained sampler, or the name of a system")
     return load_pretrained(sampler, method)  # which says what there is
 

@@ -119,7 +119,11 @@ class OutputFolder:
         except FileNotFoundError:
             if self.folder.exists():
                 raise
-        except (ValueError, OSError):
+        except ValueError:
+            raise
+        except OSError as error:
+            if error.errno is not None and error.filename is None:
+                error.filename = str(self.folder)
             raise
         except Exception as error:  # writers of other libraries raise anything on a full disk
             raise OSError(errno.EIO, f"the results cannot be written ({error})", str(self.folder)) from error

@@ -31,6 +31,7 @@ __all__ = [
     "read_json",
     "read_tensors",
     "require_sealed",
+    "seal",
     "sealed_json",
     "write_tensors",
 ]
@@ -167,8 +168,8 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     return found
 
 
-def sealed_json(entries: Mapping[str, Any]) -> str:
-    """Text of a JSON file of `entries`, with the checksum of them as the last one.
+def sealed_json(entries: Mapping[str, Any], indent: int | None = 2) -> str:
+    """Text of a JSON file of `entries`, with the checksum of them as the last one; on one line without `indent`.
 
     Example:
         >>> print(sealed_json({"a": 1}), end="")
@@ -177,7 +178,12 @@ def sealed_json(entries: Mapping[str, Any]) -> str:
           "sha256": "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
         }
     """
-    return json.dumps({**entries, _KEY: _json_hash(entries)}, indent=2) + "\n"
+    return json.dumps(seal(entries), indent=indent) + "\n"
+
+
+def seal(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries and, as the last one, their checksum."""
+    return {**entries, _KEY: _json_hash(entries)}
 
 
 def _json_hash(entries: Mapping[str, Any]) -> str:
@@ -205,7 +211,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def require_sealed(path: str | os.PathLike[str], entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries without their checksum, once it is found to be theirs; arguments and errors as of :func:`read_json`."""
+    """The entries without their checksum, once it is found to be theirs; errors as of :func:`read_json`."""
     entries = dict(entries)
     sealed = entries.pop(_KEY, None)
     if sealed is None:

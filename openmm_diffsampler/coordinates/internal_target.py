@@ -63,6 +63,7 @@ class InternalTarget(Target):
         super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
         x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
         self._require_invariant(x)
+        self.is_normalisable = target.is_normalisable
         self.chirality = chirality
         self.positions = self.coordinates.bent(x)[0]
         self.handedness = Handedness(target.topology, x[0])
@@ -167,7 +168,7 @@ class InternalTarget(Target):
 
     def _evaluate_guarded(self, y):
         c = self.coordinates
-        self.n_evaluations += len(y)
+        self._count(len(y))
         z = y * self.widths
         x = c.place(z).to(self.device)
         u, force, valid = self.cartesian._evaluate_guarded(x)
@@ -186,6 +187,9 @@ class InternalTarget(Target):
 
     def _evaluate(self, y):
         return self._evaluate_guarded(y)[:2]
+
+    def _count_products(self, n):
+        """Differences of scores count for themselves."""
 
     def _score_vjp(self, y, v):
         """vᵀ∂s/∂y by central differences of scores; relative error about 1e-8 in double precision."""

@@ -1,6 +1,6 @@
 """The Boltzmann density of an OpenMM System as a target for torch samplers."""
 
-import hashlib
+import copy
 import logging
 import os
 
@@ -10,11 +10,13 @@ import torch
 from openmm import unit
 
 from .backends.kernel import KernelBackend, KernelTooLargeError
-from .backends.openmm_backend import OpenMMBackend, fastest_platform
+from .backends.openmm_backend import OpenMMBackend, fastest_platform, require_picklable
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
+from .normalisability import warn_of_free_fragments
 from .system_checks import generic_positions, positions_array, require_samplable
+from .system_hash import parameter_hash
 from .terms.translate import UnsupportedForceError, translate_system
 from .units import require_temperature, thermal_energy
 
@@ -39,7 +41,8 @@ class OpenMMTarget(Target):
     positions; disagreement raises.
 
     Arguments:
-        system: openmm System without constraints, virtual sites, massless particles and barostat.
+        system: openmm System without constraints, virtual sites, massless particles and barostat. Do not change it
+            afterwards: a copy of the target, and a forked process, read it again.
         temperature: openmm Quantity.
         topology: openmm.app or mdtraj Topology of the atoms; trajectories need it.
         backend: ``"kernel"``: closed-form energies and forces, compiled for the CPU, for the forces listed in
@@ -55,7 +58,8 @@ class OpenMMTarget(Target):
         dtype: precision of the evaluation. torch.float32 is about twice as fast in closed form.
         device: where backend "torch" evaluates, "cpu" or "cuda".
         platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
-            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties.
+            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties. A
+            System with a PythonForce or a force of a plugin, whose code may keep state, has one context.
 
     Raises:
         TypeError: `system` is no System, or the temperature has no unit.
@@ -109,13 +113,14 @@ class OpenMMTarget(Target):
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
         self._choose(backend, nearby)
         self._compare(nearby, exact)
+        u = lambda x: reference.energy_and_forces(torch.as_tensor(x))[0].numpy() * self._beta  # noqa: E731
+        self.is_normalisable = warn_of_free_fragments(name, system, self.topology, start, u)
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
 
     def identity(self):
-        """As for every target, with the temperature, the backend and a hash of the System."""
-        digest = hashlib.sha256(openmm.XmlSerializer.serialize(self.system).encode()).hexdigest()[:16]
+        """As for every target, with the temperature, the backend and a hash of what the energy depends on."""
         kelvin = repr(float(self.temperature.value_in_unit(unit.kelvin))).removesuffix(".0")
-        own = {"system": digest, "temperature": f"{kelvin} K", "backend": self.backend}
+        own = {"system": parameter_hash(self.system), "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
 
     def _choose(self, backend, nearby):
@@ -161,7 +166,10 @@ class OpenMMTarget(Target):
         return "torch", evaluator, f"closed forms exist for every force, and torch runs them on {self.device}"
 
     def _pool_in_words(self):
-        return f"{self._evaluator.platform} platform, {len(self._evaluator.contexts)} contexts"
+        pool, kinds = self._evaluator, " and ".join(self._evaluator.foreign)
+        if kinds:
+            return f"{pool.platform} platform, one context, since the code of a {kinds} may keep state"
+        return f"{pool.platform} platform, {pool.n_contexts} contexts"
 
     @property
     def _n_atoms(self):
@@ -173,6 +181,21 @@ class OpenMMTarget(Target):
         on_cpu = options["platform"] in ("Reference", "CPU")
         options["n_contexts"] = options["n_contexts"] or (os.cpu_count() if on_cpu else 1)
         return OpenMMBackend(self.system, dtype=self.dtype, device=self.device, **options)
+
+    def __reduce_ex__(self, protocol):
+        require_picklable(self.system)
+        return super().__reduce_ex__(protocol)
+
+    def __copy__(self):
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
+    def __deepcopy__(self, memo):
+        memo[id(self.system)] = self.system  # which does not change, and need not be one that OpenMM can write down
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        vars(copied).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return copied
 
     def _compare(self, nearby, exact):
         result = self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype))
