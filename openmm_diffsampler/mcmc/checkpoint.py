@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from openmm_diffsampler._common.checkpoint_folders import held_checkpoint
+from openmm_diffsampler._common.checkpoint_folders import held_checkpoint, written_although_deleted
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
@@ -110,6 +110,9 @@ class Checkpoint:
         Raises:
             OSError: they cannot be written; the blocks that are there stay good.
         """
+        written_although_deleted(lambda: self._save(drawn, tensors, numbers))
+
+    def _save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
         self._hold_again()
         is_whole = all((self.folder / name).is_file() for name in self._names)
         start, after = (self.n_saved, self._after) if is_whole else (0, None)
