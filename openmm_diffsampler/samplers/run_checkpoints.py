@@ -14,6 +14,7 @@ from openmm_diffsampler._common.checkpoint_folders import STEP, held_checkpoint,
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
+from openmm_diffsampler.targets.recorded_identity import with_hash_of_today
 
 from .metrics import MetricsLog
 from .schemas import require_schema
@@ -107,6 +108,8 @@ class RunCheckpoints:
             theirs = self._run_of(saved)
         except (DamagedFileError, *_UNFIT) as error:
             raise self._damaged(path, error) from None
+        if "target" in theirs:
+            theirs["target"] = with_hash_of_today(theirs["target"], self.training.sampler.sampled)
         differing = [name for name in self.run if self.run[name] != theirs.get(name)]
         if differing:
             raise ValueError(
