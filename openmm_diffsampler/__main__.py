@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -29,6 +30,7 @@ def main() -> None:
         # What is left is the end of the interpreter, which an interrupt could only garble.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        gc.freeze()  # or the last collections walk for a second over all that the libraries hold
 
 
 if __name__ == "__main__":
