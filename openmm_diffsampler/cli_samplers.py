@@ -74,7 +74,7 @@ def train(
         settings = _settings(setting or [])
         announce_compilation()
         with reading(system):
-            target = load_system(system, **trusting(trust)).target()
+            target = load_system(system, trust=trust).target()
         if method == "auto":  # published settings are those of iDEM
             method = "idem" if preset == "paper" else recommended_method(target)
         folder = output or default_folder(target.name, method)
