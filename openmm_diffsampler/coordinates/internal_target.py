@@ -63,6 +63,7 @@ class InternalTarget(Target):
         super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
         x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
         self._require_invariant(x)
+        self.is_normalisable = target.is_normalisable
         self.chirality = chirality
         self.positions = self.coordinates.bent(x)[0]
         self.handedness = Handedness(target.topology, x[0])

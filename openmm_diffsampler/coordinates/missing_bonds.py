@@ -1,14 +1,19 @@
-"""Bonds that a System has and its topology lacks, as in a PDB file without CONECT records."""
+"""Bonds that the forces know and the topology lacks."""
 
+from __future__ import annotations
+
+import mdtraj
 import openmm
+
+from openmm_diffsampler.targets.bonded_pairs import bonded_pairs
 
 from .graph import neighbours
 
 __all__ = ["missing_bonds"]
 
 
-def missing_bonds(system, topology):
-    """Pairs of a HarmonicBondForce that the bonds of the topology do not join, nor a shared neighbour (Urey–Bradley).
+def missing_bonds(system: openmm.System, topology: mdtraj.Topology) -> list[tuple[int, int]]:
+    """Pairs that forces bind and that the bonds of the topology do not join, nor a shared neighbour (Urey–Bradley).
 
     Arguments:
         system: openmm System.
@@ -24,9 +29,5 @@ def missing_bonds(system, topology):
         []
     """
     bonded = neighbours(topology)
-    found = []
-    for force in system.getForces():
-        if isinstance(force, openmm.HarmonicBondForce):
-            pairs = (force.getBondParameters(k)[:2] for k in range(force.getNumBonds()))
-            found += [(a, b) for a, b in pairs if b not in bonded[a] and not bonded[a] & bonded[b]]
-    return found
+    pairs = sorted(bonded_pairs(system))
+    return [(a, b) for a, b in pairs if b not in bonded[a] and not bonded[a] & bonded[b]]

@@ -1,6 +1,7 @@
 """A sampler for a target that nobody has tuned."""
 
 from openmm_diffsampler.coordinates import NoInternalCoordinatesError, rotatable_torsions, saturated_rings
+from openmm_diffsampler.targets.bonded_pairs import bonded_pairs
 
 from .baselines import MALA
 from .diffusive_gibbs import DiffusiveGibbs
@@ -27,7 +28,8 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
         settings: keyword arguments of the sampler, instead of the recommended ones.
 
     Raises:
-        ValueError: unknown coordinates; "internal" for a target without them.
+        ValueError: unknown coordinates; "internal" for a target without them; a molecule whose topology lacks its
+            bonds, which Cartesian chains would sample wrongly without a word.
 
     Example:
         >>> from openmm_diffsampler import load_system
@@ -52,6 +54,7 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
 
 def _internal(target, initial, settings, required):
     topology = target.topology
+    _require_bonds(target)
     if not required and (topology is None or not topology.n_bonds):
         raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
     if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
@@ -63,6 +66,19 @@ def _internal(target, initial, settings, required):
         "double bonds that stay as they are": sampler.double_bonds,
     }
     return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
+
+
+def _require_bonds(target):
+    """Raise for a molecule whose topology has no bonds: torsions that nobody knows are not turned."""
+    n_bonds = 0 if target.topology is None else target.topology.n_bonds
+    pairs = bonded_pairs(target.system) if n_bonds == 0 and hasattr(target, "system") else ()
+    if pairs:
+        what = "has no topology" if target.topology is None else "has a topology without bonds"
+        raise ValueError(
+            f"{target.name} {what}, and its forces bind {len(pairs)} pairs of atoms: no torsion can be turned, and "
+            "Cartesian chains rarely cross their barriers. Add the bonds (topology.addBond, CONECT records of a PDB "
+            'file, or the file that the System was made from), or ask for coordinates="cartesian"'
+        )
 
 
 def recommended_settings(target, initial, n_chains=None):

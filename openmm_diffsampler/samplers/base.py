@@ -84,6 +84,11 @@ class Sampler(ABC):
     is_first_process = True
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
+        if not target.is_normalisable:
+            raise ValueError(
+                f"{target.name} has molecules that nothing holds together: its density has no integral, and there is "
+                "nothing to learn; restrain them, for example by targets.with_restrained_fragments"
+            )
         self.target, self.preset, self.seed = target, preset, int(seed)
         self.settings = self._settings(preset, settings)
         with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,9 @@ from .analytic import (
     rings,
 )
 from .base import Target
+from .normalisability import UnnormalisableDensityWarning
 from .openmm_target import BackendMismatchError, OpenMMTarget
+from .restraints import with_restrained_fragments
 from .system import AnalyticSystem, MolecularSystem, list_systems, load_system, save_system
 from .terms.translate import UnsupportedForceError
 
@@ -38,6 +40,7 @@ __all__ = [
     "Ring",
     "RuggedWell",
     "Target",
+    "UnnormalisableDensityWarning",
     "UnsupportedForceError",
     "gmm40",
     "list_systems",
@@ -49,4 +52,5 @@ __all__ = [
     "ring",
     "rings",
     "save_system",
+    "with_restrained_fragments",
 ]

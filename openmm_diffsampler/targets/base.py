@@ -45,6 +45,8 @@ class Target(ABC):
     topology = None
     #: A configuration of a molecule (n_atoms, 3) in nm to start from, where one is known, else None.
     positions = None
+    #: Whether exp(−u) has an integral; not where molecules drift apart for ever.
+    is_normalisable = True
     #: Of the coordinates that turn in circles, one turn: a tensor like a configuration, infinite for real numbers; None
     #: where there are none. u has these periods, and Z counts one of each.
     periods = None

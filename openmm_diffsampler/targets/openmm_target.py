@@ -14,6 +14,7 @@ from .backends.openmm_backend import OpenMMBackend, fastest_platform, require_pi
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
+from .normalisability import warn_of_free_fragments
 from .system_checks import generic_positions, positions_array, require_samplable
 from .system_hash import parameter_hash
 from .terms.translate import UnsupportedForceError, translate_system
@@ -112,6 +113,8 @@ class OpenMMTarget(Target):
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
         self._choose(backend, nearby)
         self._compare(nearby, exact)
+        u = lambda x: reference.energy_and_forces(torch.as_tensor(x))[0].numpy() * self._beta  # noqa: E731
+        self.is_normalisable = warn_of_free_fragments(name, system, self.topology, start, u)
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
 
     def identity(self):

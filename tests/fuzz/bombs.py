@@ -144,16 +144,16 @@ def bombs(folder: Path, suffixes: set[str]) -> Iterator[tuple[str, Callable[[Pat
 
     if ".xml" in suffixes:
         for name, edit in _XML.items():
-            yield name, write(".xml", lambda content, edit=edit: edit(content.decode()).encode(), reseal)
+            yield f"XML, {name}", write(".xml", lambda content, edit=edit: edit(content.decode()).encode(), reseal)
     if ".yaml" in suffixes:
         for name, text in _YAML.items():
-            yield name, write(".yaml", lambda _, text=text: text.encode())
+            yield f"YAML, {name}", write(".yaml", lambda _, text=text: text.encode())
     if ".json" in suffixes:
         for name, text in _JSON.items():
-            yield name, write(".json", lambda _, text=text: text.encode())
+            yield f"JSON, {name}", write(".json", lambda _, text=text: text.encode())
     if ".safetensors" in suffixes:
         for name, content in _TENSORS.items():
-            yield name, write(".safetensors", lambda _, content=content: content)
+            yield f"tensors, {name}", write(".safetensors", lambda _, content=content: content)
     if ".npz" in suffixes:
         for array in ("log_weights", "metadata", "x"):
             yield f"{array} of 20 GB", write(".npz", lambda content, array=array: _array_that_grows(content, array))

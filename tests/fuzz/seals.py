@@ -28,14 +28,12 @@ def unseal(folder: Path) -> None:
 
 
 def reseal(folder: Path) -> None:
-    """Give every file a checksum that fits, where it is whole enough to have one; those with hashes of others last."""
+    """Give every file that has a checksum one that fits, where it is whole enough; those with hashes of others last."""
     for path in sorted(_sealed_files(folder), key=lambda p: (p.name in ("system.yaml", "sampler.json"), p.parts)):
         if path.suffix == ".safetensors":
             _reseal_tensors(path)
         else:
-            _rewrite(
-                path, lambda entries, path=path: _sealed(_with_hashes(_without(entries, keep=_FILES), path.parent))
-            )
+            _rewrite(path, lambda entries, path=path: _resealed(entries, path.parent))
 
 
 def _sealed_files(folder: Path) -> list[Path]:
@@ -50,6 +48,10 @@ def _without(entries: Entries, keep: str = "") -> Entries:
 
 def _sealed(entries: Entries) -> Entries:
     return json.loads(sealed_json(entries))
+
+
+def _resealed(entries: Entries, folder: Path) -> Entries:
+    return _sealed(_with_hashes(_without(entries, keep=_FILES), folder)) if _KEY in entries else entries
 
 
 def _with_hashes(entries: Entries, folder: Path) -> Entries:
@@ -102,7 +104,7 @@ def _rewritten_header(content: bytes, change: Callable[[Entries], Entries]) -> b
 
 def _reseal_tensors(path: Path) -> None:
     def blanked(entries: Entries) -> Entries:
-        return entries | {_KEY: _BLANK}
+        return entries | {_KEY: _BLANK} if _KEY in entries else entries
 
     _rewrite(path, blanked)
     content = path.read_bytes()

@@ -13,6 +13,7 @@ import numpy as np
 import openmm
 import torch
 
+from ..terms.expression_bounds import require_readable_expressions
 from .differences import STEP, force_difference
 from .foreign_forces import evaluated_alone, foreign_forces, inside
 from .threads import RenewedLock, renewed_after_fork
@@ -78,6 +79,9 @@ class OpenMMBackend:
             (:mod:`~.foreign_forces`), however many are asked for.
         properties: platform properties, over the defaults (one thread a context on CPU, double precision on GPUs).
         dtype, device: of the tensors that come and go.
+
+    Raises:
+        ExpressionError: an energy expression is so long or deep that OpenMM would not survive it.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class OpenMMBackend:
         dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu",
     ) -> None:
+        require_readable_expressions(system)
         self.system, self.n_atoms = system, system.getNumParticles()
         self.dtype, self.device, self.platform = dtype, torch.device(device), platform
         self.foreign = foreign_forces(system)
