@@ -16,8 +16,9 @@ from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
 
 from .metrics import MetricsLog
+from .schemas import require_schema
 from .state_files import load_state, save_state
-from .training_states import require_training_state
+from .training_schemas import state_schema
 
 if TYPE_CHECKING:
     from .training import Training
@@ -113,7 +114,7 @@ class RunCheckpoints:
                 "the folder to start over"
             )
         try:
-            require_training_state(saved["training"], self.training)
+            require_schema(saved["training"], state_schema(self.training))
             if saved["training"]["step"] != step or saved.get("rank", self.training.rank) != self.training.rank:
                 raise ValueError("it is the checkpoint of another step or process under this name")
             metrics = saved.get("metrics", {})
