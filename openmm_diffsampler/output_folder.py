@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ._common.checkpoint_folders import BLOCK, OLD_BLOCK, STEP, WARM_UP, delete_checkpoint, foreign_files
+from ._common.deleted_folders import again_if_deleted
 from ._common.folder_lock import LOCK_FILES, held
 from ._common.quoting import shortened
 from ._common.sealed_files import DamagedFileError, UnsealedFileWarning, read_json, sealed_json
@@ -117,7 +118,7 @@ class OutputFolder:
         try:
             return write_results(wt, self.folder, **what)
         except FileNotFoundError:
-            if self.folder.exists():
+            if (self.folder / _NOTE).exists():
                 raise
         except ValueError:
             raise
@@ -209,6 +210,7 @@ class OutputFolder:
         names = {path.name for path in self.folder.iterdir() if path.name not in LOCK_FILES}
         return bool(names - {CHECKPOINT})
 
+    @again_if_deleted
     def _write_note(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         entries = {"command": self.command, "words": self.words, "files": self._claims}
