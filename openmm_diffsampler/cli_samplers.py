@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .samplers import Sampler
     from .targets import Target
 
-__all__ = ["LARGEST_SEED", "TRUST", "sample", "train", "trusting"]
+__all__ = ["LARGEST_SEED", "TRUST", "sample", "train"]
 
 #: Seeds are added to, and have to fit into 64 bits.
 LARGEST_SEED = 2**62
@@ -105,10 +105,6 @@ def train(
         if left:
             say(f"left in {out.checkpoint}, not being of a training: {', '.join(path.name for path in left)}")
         say(f"\nSample with it:\n\n    openmm-diffsampler sample {shlex.quote(str(folder))}")
-
-
-def trusting(trust: bool) -> dict[str, bool]:
-    return {"trust": True} if trust else {}
 
 
 def _command(
@@ -228,7 +224,7 @@ def _loaded(sampler: str, method: str, trust: bool) -> Sampler:
     source = Path(sampler)
     if (source / "sampler.json").exists():
         with reading(source):
-            loaded = load_sampler(source, **trusting(trust))
+            loaded = load_sampler(source, trust=trust)
         if method not in ("auto", loaded.method):
             raise ValueError(f"method is {method!r}, and {source} holds a sampler of method {loaded.method!r}")
         return loaded

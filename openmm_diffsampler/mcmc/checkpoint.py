@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from openmm_diffsampler._common.checkpoint_folders import held_checkpoint
-from openmm_diffsampler._common.deleted_folders import again_if_deleted
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
@@ -103,7 +102,6 @@ class Checkpoint:
                 "with it, or delete the folder to start over"
             )
 
-    @again_if_deleted
     def save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
         """Write the draws that no block holds yet, with the state after them.
 

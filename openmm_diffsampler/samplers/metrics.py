@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from openmm_diffsampler._common.deleted_folders import again_if_deleted
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler._common.whole_files import UNFINISHED, write_whole
@@ -114,7 +113,6 @@ class MetricsLog:
     def _names(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row)) or ["step"]
 
-    @again_if_deleted
     def _write(self) -> None:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self._names(), lineterminator="\n")

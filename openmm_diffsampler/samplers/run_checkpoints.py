@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmm_diffsampler._common.checkpoint_folders import STEP, held_checkpoint
-from openmm_diffsampler._common.deleted_folders import again_if_deleted
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
@@ -152,7 +151,6 @@ class RunCheckpoints:
             f"folder {self.folder} to start over"
         )
 
-    @again_if_deleted
     def save(self, metrics: dict[str, Any]) -> None:
         """Write the checkpoint of this step, and delete those of this process that are older than the one before.
 

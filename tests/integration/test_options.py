@@ -110,16 +110,20 @@ def test_damaged_frames_are_one_line_with_their_name(command, tmp_path, damage):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames.npz"]
 
 
-def test_code_in_a_system_needs_trust(command, tmp_path, monkeypatch):
+def test_code_in_files_needs_trust(command, tmp_path, monkeypatch):
     import openmm_diffsampler
 
     seen = []
 
-    def load_system(name, *, trust=False):
-        seen.append((name, trust))
+    def load(name, *, trust=False):
+        seen.append((str(name), trust))
         raise ValueError("mine holds code")
 
-    monkeypatch.setattr(openmm_diffsampler, "load_system", load_system)
-    for words in (["run", "mine"], ["train", "mine", "--trust"]):
-        assert "mine holds code" in command(*words).stderr
-    assert seen == [("mine", False), ("mine", True)]
+    monkeypatch.setattr(openmm_diffsampler, "load_system", load)
+    monkeypatch.setattr(openmm_diffsampler.samplers, "load_sampler", load)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sampler.json").touch()
+    for name in ("run", "train", "sample"):
+        assert "mine holds code" in command(name, "mine").stderr
+        assert "mine holds code" in command(name, "mine", "--trust").stderr
+    assert seen == [("mine", False), ("mine", True)] * 3
