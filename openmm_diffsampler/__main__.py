@@ -11,19 +11,23 @@ from .interrupts import heard
 __all__ = ["main"]
 
 
+class _StoppedError(BaseException):
+    """A signal outside the commands, which nobody takes for an interrupt that is theirs to tell of."""
+
+
 def main() -> None:
     """Run the command that ``sys.argv`` holds, and end the process."""
     code = 130
     try:
-        with heard() as signals:
+        with heard(_StoppedError) as signals:
             try:
                 from .cli import app
 
                 app()
-            except KeyboardInterrupt:
+            except _StoppedError:
                 code = signals.exit_code
                 raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _StoppedError):
         print("stopped: nothing was done yet", file=sys.stderr)
         sys.exit(code)
     finally:
