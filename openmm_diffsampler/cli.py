@@ -10,7 +10,7 @@ from rich.table import Table
 
 from .cli_ending import ends_in_one_line, fail, reading
 from .cli_output import announce_compilation, console, describe_target, print_results, say
-from .cli_samplers import LARGEST_SEED, TRUST, sample, train, trusting
+from .cli_samplers import LARGEST_SEED, TRUST, sample, train
 
 __all__ = ["app"]
 
@@ -91,7 +91,7 @@ def run(
         require_options(temperature, given, hottest)
         announce_compilation()
         with reading(system):
-            loaded = load_system(system, **trusting(trust))
+            loaded = load_system(system, trust=trust)
         out = OutputFolder(output or default_folder(loaded.name, "run"), "run")
         with out.checked(overwrite):
             target, sampler, why, initial = build_run(

@@ -79,7 +79,8 @@ def ends_in_one_line() -> Iterator[Ending]:
             if _wants_traceback():
                 raise
             is_outside = not isinstance(error, _PLAIN) or (isinstance(error, OSError) and error.errno is not None)
-            fail(error, ending.words() if is_outside else "")
+            where = "" if isinstance(error, (*_PLAIN, MemoryError)) else f" ({_TRACEBACK}=1 shows where)"
+            fail(_text(error) + where, ending.words() if is_outside else "")
 
 
 def fail(error: object, kept: str = "") -> NoReturn:
@@ -122,8 +123,7 @@ def _text(error: object) -> str:
     elif isinstance(error, MemoryError):
         text = f"there is not enough memory{f' ({text})' if text else ''}; ask for fewer chains or samples at a time"
     elif isinstance(error, Exception) and (not text or not isinstance(error, _PLAIN)):
-        kind = type(error).__name__
-        text = f"{f'{kind}: {text}' if text else kind} ({_TRACEBACK}=1 shows where)"
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     line = " ".join(text.split())
     return shortened("".join(c if c.isprintable() else "?" for c in line), _LONGEST)
 

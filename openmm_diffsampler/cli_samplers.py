@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .samplers import Sampler
     from .targets import Target
 
-__all__ = ["LARGEST_SEED", "TRUST", "sample", "train", "trusting"]
+__all__ = ["LARGEST_SEED", "TRUST", "sample", "train"]
 
 #: Seeds are added to, and have to fit into 64 bits.
 LARGEST_SEED = 2**62
@@ -74,7 +74,7 @@ def train(
         settings = _settings(setting or [])
         announce_compilation()
         with reading(system):
-            target = load_system(system, **trusting(trust)).target()
+            target = load_system(system, trust=trust).target()
         if method == "auto":  # published settings are those of iDEM
             method = "idem" if preset == "paper" else recommended_method(target)
         folder = output or default_folder(target.name, method)
@@ -105,10 +105,6 @@ def train(
         if left:
             say(f"left in {out.checkpoint}, not being of a training: {', '.join(path.name for path in left)}")
         say(f"\nSample with it:\n\n    openmm-diffsampler sample {shlex.quote(str(folder))}")
-
-
-def trusting(trust: bool) -> dict[str, bool]:
-    return {"trust": True} if trust else {}
 
 
 def _command(
@@ -228,7 +224,7 @@ def _loaded(sampler: str, method: str, trust: bool) -> Sampler:
     source = Path(sampler)
     if (source / "sampler.json").exists():
         with reading(source):
-            loaded = load_sampler(source, **trusting(trust))
+            loaded = load_sampler(source, trust=True) if trust else load_sampler(source)
         if method not in ("auto", loaded.method):
             raise ValueError(f"method is {method!r}, and {source} holds a sampler of method {loaded.method!r}")
         return loaded

@@ -19,11 +19,11 @@ class Heard:
     """Signals that came, those included that other code took care of.
 
     Attributes:
-        is_raised: whether one became a KeyboardInterrupt here.
+        is_raised: whether one became an error here.
     """
 
-    def __init__(self, pipe: int | None) -> None:
-        self._pipe, self._came, self.is_raised = pipe, b"", False
+    def __init__(self, pipe: int | None, error: type[BaseException]) -> None:
+        self._pipe, self._error, self._came, self.is_raised = pipe, error, b"", False
 
     @property
     def exit_code(self) -> int:
@@ -37,12 +37,12 @@ class Heard:
         if self.is_raised:
             _end_at_once(number)
         self.is_raised = True
-        raise KeyboardInterrupt
+        raise self._error
 
 
 @contextmanager
-def heard() -> Iterator[Heard]:
-    """Turn the first Ctrl-C or SIGTERM into KeyboardInterrupt, and let a second one end the process at once.
+def heard(error: type[BaseException] = KeyboardInterrupt) -> Iterator[Heard]:
+    """Turn the first Ctrl-C or SIGTERM into an error, and let a second one end the process at once.
 
     Only the main thread hears signals; in another one nothing changes.
 
@@ -55,13 +55,13 @@ def heard() -> Iterator[Heard]:
         143
     """
     if threading.current_thread() is not threading.main_thread():
-        yield Heard(None)
+        yield Heard(None, error)
         return
     # Whoever handles a signal, its number comes out of this pipe.
     pipe, end = os.pipe()
     for descriptor in (pipe, end):
         os.set_blocking(descriptor, False)
-    signals = Heard(pipe)
+    signals = Heard(pipe, error)
     before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
     previous = {number: signal.signal(number, signals._hear) for number in _NUMBERS}
     try:

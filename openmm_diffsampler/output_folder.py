@@ -11,7 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ._common.checkpoint_folders import BLOCK, OLD_BLOCK, STEP, WARM_UP, delete_checkpoint, foreign_files
+from ._common.checkpoint_folders import (
+    BLOCK,
+    OLD_BLOCK,
+    STEP,
+    WARM_UP,
+    delete_checkpoint,
+    foreign_files,
+    written_although_deleted,
+)
 from ._common.folder_lock import LOCK_FILES, held
 from ._common.quoting import shortened
 from ._common.sealed_files import DamagedFileError, UnsealedFileWarning, read_json, sealed_json
@@ -117,7 +125,7 @@ class OutputFolder:
         try:
             return write_results(wt, self.folder, **what)
         except FileNotFoundError:
-            if self.folder.exists():
+            if (self.folder / _NOTE).exists():
                 raise
         except ValueError:
             raise
@@ -210,9 +218,13 @@ class OutputFolder:
         return bool(names - {CHECKPOINT})
 
     def _write_note(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        entries = {"command": self.command, "words": self.words, "files": self._claims}
-        write_whole(self.folder / _NOTE, sealed_json(entries))
+        note = sealed_json({"command": self.command, "words": self.words, "files": self._claims})
+
+        def write() -> None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / _NOTE, note)
+
+        written_although_deleted(write)
 
     def _leave(self) -> None:
         """Take the note away where nothing was kept that it is about."""

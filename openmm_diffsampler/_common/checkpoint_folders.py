@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from .folder_lock import LOCK_FILES, held
 from .sealed_files import DamagedFileError, read_entries
 from .whole_files import UNFINISHED
 
-__all__ = ["BLOCK", "MAKER", "OLD_BLOCK", "STEP", "WARM_UP", "delete_checkpoint", "foreign_files", "held_checkpoint"]
+__all__ = [
+    "BLOCK",
+    "MAKER",
+    "OLD_BLOCK",
+    "STEP",
+    "WARM_UP",
+    "delete_checkpoint",
+    "foreign_files",
+    "held_checkpoint",
+    "written_although_deleted",
+]
 
 #: Entry of the header of every file of a checkpoint.
 MAKER = {"made by": "openmm_diffsampler"}
@@ -25,6 +36,9 @@ OLD_BLOCK = re.compile(r"block-(\d{5,})\.safetensors")
 WARM_UP = "warm-up.safetensors"
 #: Names of the files of training runs: step, rank, processes.
 STEP = re.compile(r"step-(\d{8,})\.(\d+)-of-(\d+)\.safetensors")
+
+#: How often a file is written that vanishes with its folder, and seconds in between, while all of that is deleted.
+_TRIES, _PAUSE = 5, 0.1
 
 _HALF_WRITTEN = re.compile(rf"\.(?P<name>.+)\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}(\.[a-z]+)?")
 #: Of earlier versions.
@@ -106,6 +120,21 @@ def held_checkpoint(folder: str | os.PathLike[str]) -> Iterator[None]:
         if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def written_although_deleted(write: Callable[[], None]) -> None:
+    """Call `write`, and again where somebody deletes the folder that it makes and writes to at the same moment.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for _ in range(_TRIES):
+        try:
+            write()
+            return
+        except FileNotFoundError:
+            time.sleep(_PAUSE)
+    write()
 
 
 def _is_ours(path: Path) -> bool:

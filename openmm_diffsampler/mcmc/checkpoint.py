@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
-from openmm_diffsampler._common.checkpoint_folders import held_checkpoint
+from openmm_diffsampler._common.checkpoint_folders import held_checkpoint, written_although_deleted
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
+from openmm_diffsampler.targets import Target
+from openmm_diffsampler.targets.recorded_identity import with_hash_of_today
 
 from .blocks import Block, block_name, read_blocks, write_block
 from .draws import Draws
@@ -37,10 +39,17 @@ class Checkpoint:
         folder: where blocks are; made if absent.
         settings: plain values that a resumed run must share.
         initial: starting positions, which it must share too.
+        target: what is sampled, whose identity is in the settings; without it, files of earlier versions are refused.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], settings: dict[str, Any], initial: torch.Tensor) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        settings: dict[str, Any],
+        initial: torch.Tensor,
+        target: Target | None = None,
+    ) -> None:
+        self.folder, self.target = Path(folder), target
         start = hashlib.sha256(initial.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
         self.settings = settings | {"initial positions": start, "shape": list(initial.shape)}
         self.n_saved = 0
@@ -95,6 +104,10 @@ class Checkpoint:
 
     def _require_same(self, settings: dict[str, Any], path: Path) -> None:
         ours = json.loads(json.dumps(self.settings))
+        sampler = settings.get("sampler")
+        if isinstance(sampler, dict) and self.target is not None:
+            target = with_hash_of_today(sampler.get("target"), self.target)
+            settings = settings | {"sampler": sampler | {"target": target}}
         differing = [name for name in ours if ours[name] != settings.get(name)]
         if differing:
             raise ValueError(
@@ -110,6 +123,9 @@ class Checkpoint:
         Raises:
             OSError: they cannot be written; the blocks that are there stay good.
         """
+        written_although_deleted(lambda: self._save(drawn, tensors, numbers))
+
+    def _save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
         self._hold_again()
         is_whole = all((self.folder / name).is_file() for name in self._names)
         start, after = (self.n_saved, self._after) if is_whole else (0, None)

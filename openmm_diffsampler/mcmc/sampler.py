@@ -79,7 +79,7 @@ class BatchedSampler:
         drawn, store = Draws(n_draws), None
         if checkpoint is not None:
             settings = {"n_warmup": n_warmup, "thinning": thinning, "seed": seed, "sampler": self.describe()}
-            store = Checkpoint(checkpoint, settings, state.x)
+            store = Checkpoint(checkpoint, settings, state.x, self.target)
         counts = _Counts(n_warmup, thinning, checkpoint_every or max(1, n_draws // 10))
         try:
             with contextlib.nullcontext() if store is None else store.held():

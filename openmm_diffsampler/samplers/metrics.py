@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from openmm_diffsampler._common.checkpoint_folders import written_although_deleted
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler._common.whole_files import UNFINISHED, write_whole
@@ -91,9 +92,12 @@ class MetricsLog:
             left.unlink(missing_ok=True)
         if self.rows or self.path.exists():
             self._write()
+        self._board = self._new_board(step)
+
+    def _new_board(self, step: int) -> Any:
         from lightning_fabric.loggers import TensorBoardLogger
 
-        self._board = TensorBoardLogger(folder, name="tensorboard", version="", purge_step=step + 1)
+        return TensorBoardLogger(self.path.parent, name="tensorboard", version="", purge_step=step + 1)
 
     def add(self, step: int, values: dict[str, float]) -> Row | None:
         """Take up the metrics of one step; those that are NaN do not count. Returns the row if one is complete."""
@@ -109,8 +113,7 @@ class MetricsLog:
         if self.path is not None:
             self._write()
         if self._board is not None:
-            with self._events():
-                self._board.log_metrics({name: value for name, value in row.items() if not math.isnan(value)}, step)
+            self._tell(step, {name: value for name, value in row.items() if not math.isnan(value)})
         return row
 
     def _names(self) -> list[str]:
@@ -121,8 +124,12 @@ class MetricsLog:
         writer = csv.DictWriter(text, self._names(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, text.getvalue())
+
+        def write() -> None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, text.getvalue())
+
+        written_although_deleted(write)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows, and what a stretch has gathered that is not complete."""
@@ -169,17 +176,28 @@ class MetricsLog:
                 "it elsewhere to go on without them"
             ) from None
 
-    def close(self) -> None:
-        """Have all events on the disk."""
-        if self._board is not None:
-            with self._events():
-                self._board.finalize("success")
-
-    @contextlib.contextmanager
-    def _events(self) -> Iterator[None]:
-        """Make the folder of events again if somebody deleted it; say in an error that it cannot be written to."""
+    def _tell(self, step: int, values: Row) -> None:
+        """Write an event; where somebody deleted those before it, they are gone, and new ones begin."""
         folder = self.path.parent / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._naming(folder):
+                self._board.log_metrics(values, step)
+        except FileNotFoundError:
+            self._board = self._new_board(step)
+            with self._naming(folder):
+                self._board.log_metrics(values, step)
+
+    def close(self) -> None:
+        """Have all events on the disk."""
+        if self._board is not None and self.rows:
+            with self._naming(self.path.parent / "tensorboard"):
+                self._board.finalize("success")
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _naming(folder: Path) -> Iterator[None]:
+        """Have an error say where events cannot be written; the library that writes them says it in other ways."""
         try:
             yield
         except (OSError, ValueError) as error:

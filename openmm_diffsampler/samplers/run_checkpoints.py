@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openmm_diffsampler._common.checkpoint_folders import STEP, held_checkpoint
+from openmm_diffsampler._common.checkpoint_folders import STEP, held_checkpoint, written_although_deleted
 from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
+from openmm_diffsampler.targets.recorded_identity import with_hash_of_today
 
 from .metrics import MetricsLog
+from .schemas import require_schema
 from .state_files import load_state, save_state
-from .training_states import require_training_state
+from .training_schemas import state_schema
 
 if TYPE_CHECKING:
     from .training import Training
@@ -106,6 +108,8 @@ class RunCheckpoints:
             theirs = self._run_of(saved)
         except (DamagedFileError, *_UNFIT) as error:
             raise self._damaged(path, error) from None
+        if "target" in theirs:
+            theirs["target"] = with_hash_of_today(theirs["target"], self.training.sampler.sampled)
         differing = [name for name in self.run if self.run[name] != theirs.get(name)]
         if differing:
             raise ValueError(
@@ -113,7 +117,7 @@ class RunCheckpoints:
                 "the folder to start over"
             )
         try:
-            require_training_state(saved["training"], self.training)
+            require_schema(saved["training"], state_schema(self.training))
             if saved["training"]["step"] != step or saved.get("rank", self.training.rank) != self.training.rank:
                 raise ValueError("it is the checkpoint of another step or process under this name")
             metrics = saved.get("metrics", {})
@@ -156,19 +160,22 @@ class RunCheckpoints:
         Raises:
             OSError: it cannot be written; the ones before stay good.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.training.rank and not (self.folder / LOCK_FILES[0]).exists():  # somebody deleted the folder
-            self._holding.enter_context(held(self.folder))
         state = {
             "run": json.dumps(self.run),
             "rank": self.training.rank,
             "training": self.training.state(),
             "metrics": metrics,
         }
-        save_state(self._file(self.training.step, self.training.rank), state)
+        written_although_deleted(lambda: self._save(state))
         self.training.fabric.barrier()
         # Only files of its own, so that no process waits for or trips over another.
         us = self.training.rank, self.training.n_processes
         ours = [path for _, *whose, path in self._files() if tuple(whose) == us]
         for path in ours[:-_KEPT]:
             path.unlink(missing_ok=True)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.training.rank and not (self.folder / LOCK_FILES[0]).exists():  # somebody deleted the folder
+            self._holding.enter_context(held(self.folder))
+        save_state(self._file(self.training.step, self.training.rank), state)

@@ -7,7 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from openmm_diffsampler._common.checkpoint_folders import MAKER, delete_checkpoint, foreign_files, held_checkpoint
+from openmm_diffsampler._common.checkpoint_folders import (
+    MAKER,
+    delete_checkpoint,
+    foreign_files,
+    held_checkpoint,
+    written_although_deleted,
+)
 from openmm_diffsampler._common.folder_lock import FolderInUseError, held
 from openmm_diffsampler._common.sealed_files import write_tensors
 
@@ -91,3 +97,17 @@ def test_holding_cleans_up_after_the_killed_and_leaves_no_empty_folder(tmp_path)
     with held_checkpoint(new):
         assert new.is_dir()
     assert not new.exists()
+
+
+def test_a_folder_that_vanishes_at_the_same_moment_is_written_again(tmp_path):
+    calls = []
+
+    def write(most):
+        calls.append(1)
+        if len(calls) <= most:
+            raise FileNotFoundError(2, "No such file or directory", str(tmp_path))
+
+    written_although_deleted(lambda: write(2))
+    assert len(calls) == 3
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        written_although_deleted(lambda: write(100))
