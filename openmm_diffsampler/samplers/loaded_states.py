@@ -14,7 +14,7 @@ from openmm_diffsampler.coordinates.internal_target import CHIRALITY
 from openmm_diffsampler.diffusion import LevelTables
 from openmm_diffsampler.targets import Target
 
-from .training_states import require_like
+from .schemas import like, require_schema
 
 __all__ = [
     "checked_columns",
@@ -135,7 +135,7 @@ def load_weights(module: torch.nn.Module, state: Mapping[str, Any], name: str) -
         ValueError: it is missing, has other names, shapes or kinds than the module, or holds NaN or infinite numbers.
     """
     weights = _entry(state, name)
-    require_like(weights, module.state_dict(), name)
+    require_schema(weights, like(module.state_dict()), name)
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"its {name} holds NaN or infinite numbers")
     module.load_state_dict(weights)
