@@ -73,7 +73,7 @@ def test_evaluations_are_counted():
     counted = target.n_evaluations
     assert sampler.record["n_evaluations"] == counted
     sampler.sample(10, None, n_cooling=0)
-    decoded = 10 * (2 + 3 + 8 + 1 + 1)  # forces of the decoder, its Hessian, the Newton step, and the energy
+    decoded = 10 * (2 + 3 + 2 * 8 + 1 + 1)  # forces of the decoder, its Hessian, the Newton step, and the energy
     assert target.n_evaluations - counted == decoded
     sampler.sample(10, None)
     assert target.n_evaluations - counted == 2 * decoded + 10 * 4 * 5  # leapfrog steps of each level
