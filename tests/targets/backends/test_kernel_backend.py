@@ -165,7 +165,7 @@ def test_an_interrupted_batch_is_waited_for(frames):
     backend.function = interrupted
     with pytest.raises(KeyboardInterrupt):
         backend.energy_and_forces(x)
-    assert not running and not backend._lock.locked()
+    assert not running and not backend._lock.lock.locked()
 
 
 def test_particle_densities_can_be_copied_and_pickled():

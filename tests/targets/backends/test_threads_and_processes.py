@@ -32,19 +32,19 @@ def test_no_number_is_another_threads_or_processs(repeats):
 
 
 def test_a_lock_keeps_others_out_until_it_is_renewed():
-    lock, inside = RenewedLock(), threading.Event()
+    place, inside = RenewedLock(), threading.Event()
 
     def enter():
-        with lock:
+        with place.lock:
             inside.set()
 
-    with lock:
+    with place.lock:
         other = threading.Thread(target=enter)
         other.start()
-        assert not inside.wait(0.05) and lock.locked()
+        assert not inside.wait(0.05) and place.lock.locked()
     other.join(10)
-    assert inside.is_set() and not lock.locked()
-    with lock:
-        lock.renew()  # as in a child that was forked meanwhile
-        assert not lock.locked()
-    assert not lock.locked()
+    assert inside.is_set() and not place.lock.locked()
+    with place.lock:
+        place.renew()  # as in a child that was forked meanwhile
+        assert not place.lock.locked()
+    assert not place.lock.locked()
