@@ -160,8 +160,11 @@ class OpenMMBackend:
         with evaluated_alone(self.foreign), self._lock.lock:
             self._make()
             shares = zip(self._contexts, np.array_split(rows, len(self._contexts)), strict=True)
-            work = [self._threads.submit(run, context, share) for context, share in shares if len(share)]
+            work = []
             try:
+                for context, share in shares:
+                    if len(share):
+                        work.append(self._threads.submit(run, context, share))
                 for task in work:
                     task.result()
             except BaseException:  # also when the user interrupts: nobody may use a context that the next batch takes
