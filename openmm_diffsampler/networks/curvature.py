@@ -8,7 +8,7 @@ __all__ = ["hessian", "made_definite"]
 def hessian(target, x, displacement):
     r"""H = ∇∇u of configurations x (n, *event_shape) → (n, D, D), D numbers a configuration.
 
-    One Hessian–vector product for each coordinate, each counted as an evaluation. The derivative, for a loss with
+    One Hessian–vector product for each coordinate, each of two evaluations. The derivative, for a loss with
     G = ∂loss/∂H, takes two more of each: with h the displacement and e_k the k-th direction,
 
     .. math:: \nabla_x \mathrm{tr}(G H) = \sum_k \frac{H(x + h e_k)\,G e_k - H(x - h e_k)\,G e_k}{2h} + O(h^2).

@@ -45,13 +45,14 @@ class Decoder(torch.nn.Module):
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target`, for its shape, symmetry and periods. A pass takes L + 1
-            evaluations of its score and one for each step of descent; its derivative takes as many products.
+            evaluations of its score and one for each step of descent; its derivative takes as many
+            products, of two evaluations each.
         n_leapfrog: L, or 0.
         epsilon: ε_0, in squared units of x: δ starts at √(2ε_0), the step size at √(2ε_0), too.
         force_clip: F_max in 1/units of x.
         scale, width, n_layers, n_blocks, n_waves, length: of the :class:`Generator` and all other networks.
         n_descent, descent_step: of the :class:`Descent`; 0 steps: none.
-        curved_noise: see above; it takes an evaluation more for each coordinate, and its derivative two more for each.
+        curved_noise: see above; it takes two evaluations more for each coordinate, and its derivative four for each.
 
     Raises:
         ValueError: curved noise of a target with periods.

@@ -97,7 +97,7 @@ class Target(ABC):
 
     def _count(self, n):
         """Count n evaluations, also beside other threads."""
-        with _counting:
+        with _counting.lock:
             self.n_evaluations += n
 
     def _count_products(self, n):

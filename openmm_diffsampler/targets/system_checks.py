@@ -4,6 +4,10 @@ import numpy as np
 import openmm
 from openmm import unit
 
+from openmm_diffsampler._common.quoting import shortened
+
+from .backends.foreign_forces import evaluated_alone, foreign_forces
+
 __all__ = ["generic_positions", "positions_array", "require_samplable"]
 
 
@@ -69,12 +73,14 @@ def generic_positions(system):
     start = np.random.default_rng(0).normal(scale=0.2 * n ** (1 / 3), size=(n, 3))
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(start)
+    energy, why = np.nan, ""
     try:
-        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
-        state = context.getState(getPositions=True, getEnergy=True)
+        with evaluated_alone(foreign_forces(system)):
+            openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
+            state = context.getState(getPositions=True, getEnergy=True)
         found, energy = state.getPositions(asNumpy=True)._value, state.getPotentialEnergy()._value
-    except openmm.OpenMMException:
-        energy = np.nan
+    except openmm.OpenMMException as error:  # of minimising too far, or of a Python function in the System
+        why = f" ({shortened(error)})"
     if not (np.isfinite(energy) and np.isfinite(found).all()):
-        raise ValueError("no configuration of finite energy was found from random positions; give positions=...")
+        raise ValueError(f"no configuration of finite energy was found from random positions{why}; give positions=...")
     return np.array(found)

@@ -6,6 +6,8 @@ import torch
 from openmm import unit
 
 from openmm_diffsampler import OpenMMTarget, load_system
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.coordinates.whitened_target import WhitenedTarget
 from openmm_diffsampler.targets import BackendMismatchError, UnsupportedForceError, openmm_target
 from openmm_diffsampler.targets.backends.kernel import KernelBackend, KernelTooLargeError
 from openmm_diffsampler.targets.backends.kernel import backend as kernel_backend
@@ -136,9 +138,27 @@ def test_configurations_are_counted():
     assert target.n_evaluations == 0
     x = X.repeat(5, 1, 1).requires_grad_()
     target.score(x).sum().backward()
-    assert target.n_evaluations == 10  # five energies with forces, five second derivatives
+    assert target.n_evaluations == 15  # five energies with forces, five second derivatives of two each
     target.reduced_potential(X)
-    assert target.n_evaluations == 11
+    assert target.n_evaluations == 16
+
+
+@pytest.mark.parametrize("backend", ["kernel", "torch", "openmm"])
+@pytest.mark.parametrize("kind", ["Cartesian", "internal", "whitened"])
+def test_a_product_of_the_hessian_is_two_evaluations_of_every_backend(backend, kind):
+    molecule = load_system("alanine-dipeptide-vacuum")
+    target = cartesian = molecule.target(backend=backend)
+    x = molecule.positions._value[None].repeat(3, 0)
+    x = torch.as_tensor(x)
+    if kind != "Cartesian":
+        target = InternalTarget(cartesian, molecule.positions)
+        x = target.from_cartesian(x)
+    if kind == "whitened":
+        target = WhitenedTarget(target)
+        x = target.from_internal(x)
+    before = target.n_evaluations, cartesian.n_evaluations
+    target.hessian_product(x, torch.ones_like(x))
+    assert (target.n_evaluations, cartesian.n_evaluations) == (before[0] + 6, before[1] + 6)
 
 
 def test_translation_invariance_is_found_out():

@@ -60,7 +60,7 @@ def evaluated_alone(names: list[str]) -> Iterator[None]:
     if not names or getattr(_here, "inside", False):
         yield
         return
-    with _alone, inside():
+    with _alone.lock, inside():
         yield
 
 

@@ -132,7 +132,7 @@ class OpenMMBackend:
     @property
     def contexts(self) -> list[openmm.Context]:
         """The contexts of this process."""
-        with self._lock:
+        with self._lock.lock:
             self._make()
             return self._contexts
 
@@ -157,16 +157,20 @@ class OpenMMBackend:
                     energy[k] = state.getPotentialEnergy()._value
                     forces[k] = state.getForces(asNumpy=True)._value
 
-        with evaluated_alone(self.foreign), self._lock:
+        with evaluated_alone(self.foreign), self._lock.lock:
             self._make()
             shares = zip(self._contexts, np.array_split(rows, len(self._contexts)), strict=True)
-            work = [self._threads.submit(run, context, share) for context, share in shares if len(share)]
+            work = []
             try:
+                for context, share in shares:
+                    if len(share):
+                        work.append(self._threads.submit(run, context, share))
                 for task in work:
                     task.result()
-            finally:  # also when the user interrupts: nobody may use a context that the next batch takes
+            except BaseException:  # also when the user interrupts: nobody may use a context that the next batch takes
                 stopped.set()
                 wait_for(work)
+                raise
         return tuple(torch.as_tensor(a).to(self.device, self.dtype) for a in (energy, forces))
 
     def force_vjp(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

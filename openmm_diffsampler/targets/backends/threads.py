@@ -42,13 +42,13 @@ if hasattr(os, "register_at_fork"):
 
 
 class RenewedLock:
-    """A lock that is free in a forked child, and in a copy of what holds it.
+    """Where a lock is found that is free in a forked child, and in a copy of what holds it.
 
     Example:
         >>> import copy
-        >>> lock = RenewedLock()
-        >>> with lock:
-        ...     print(lock.locked(), copy.deepcopy(lock).locked())
+        >>> place = RenewedLock()
+        >>> with place.lock:
+        ...     print(place.lock.locked(), copy.deepcopy(place).lock.locked())
         True False
     """
 
@@ -57,22 +57,8 @@ class RenewedLock:
         renewed_after_fork(self)
 
     def renew(self) -> None:
-        """Be free, whoever held the lock."""
-        self._lock, self._held = Lock(), None
-
-    def locked(self) -> bool:
-        """Whether somebody holds it."""
-        return self._lock.locked()
-
-    def __enter__(self) -> None:
-        lock = self._lock
-        lock.acquire()
-        self._held = lock
-
-    def __exit__(self, *error: object) -> None:
-        self._held, held = None, self._held
-        if held is not None:  # renewed meanwhile, where the block itself has forked
-            held.release()
+        """Put another lock here, whoever holds this one; who does lets go of the one that they took."""
+        self.lock = Lock()
 
     def __reduce__(self) -> tuple[type[RenewedLock], tuple[()]]:
         return RenewedLock, ()

@@ -1,5 +1,8 @@
 """The pool of OpenMM contexts: shares of a batch, bad frames, platforms, second derivatives."""
 
+import time
+from concurrent.futures import wait
+
 import numpy as np
 import openmm
 import pytest
@@ -7,6 +10,7 @@ import torch
 from openmm import unit
 
 from openmm_diffsampler import load_system
+from openmm_diffsampler.targets.backends import openmm_backend
 from openmm_diffsampler.targets.backends.openmm_backend import OpenMMBackend, fastest_platform
 
 from ..reference import particles, random_positions
@@ -116,3 +120,41 @@ def test_results_come_back_in_the_precision_asked_for(molecule, x):
 def test_the_fastest_platform_is_one_that_works(molecule):
     chosen = fastest_platform(molecule.system, np.array(molecule.positions.value_in_unit(unit.nanometer)), seconds=0.02)
     assert OpenMMBackend(molecule.system, platform=chosen, n_contexts=1).platform == chosen
+
+
+def test_an_interrupted_batch_is_waited_for(molecule, x, monkeypatch):
+    """Whoever interrupts the calling thread gets control when no context is in use any more, long before the end."""
+    backend = OpenMMBackend(molecule.system, platform="Reference", n_contexts=2)
+    asked, submit = [], backend._threads.submit
+
+    class Interrupting:
+        def __init__(self, future):
+            self.future = future
+
+        def result(self):
+            while not asked:
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    contexts = [_Counted(context, asked) for context in backend.contexts]
+    monkeypatch.setattr(backend, "_contexts", contexts)
+    futures = []
+    monkeypatch.setattr(backend._threads, "submit", lambda *a: futures.append(submit(*a)) or Interrupting(futures[-1]))
+    monkeypatch.setattr(openmm_backend, "wait_for", lambda work: wait([one.future for one in work]))
+    with pytest.raises(KeyboardInterrupt):
+        backend.energy_and_forces(x.repeat(2000, 1, 1))
+    assert all(future.done() for future in futures) and len(asked) < 7000 and not backend._lock.lock.locked()
+
+
+class _Counted:
+    """A context that notes each frame that it is asked for."""
+
+    def __init__(self, context, asked):
+        self.context, self.asked = context, asked
+
+    def setPositions(self, frame):  # noqa: N802
+        self.asked.append(1)
+        self.context.setPositions(frame)
+
+    def getState(self, **what):  # noqa: N802
+        return self.context.getState(**what)

@@ -1,5 +1,7 @@
 """OpenMM's expression language: values and derivatives against OpenMM itself."""
 
+import time
+
 import numpy as np
 import openmm
 import pytest
@@ -166,3 +168,122 @@ def test_errors_say_what_is_wrong(text, message):
 def test_openmm_refuses_these_too(text):
     with pytest.raises(openmm.OpenMMException):
         reference(external(text))
+
+
+def assert_refused(text, message, seconds=20):
+    """With an error of this package that names the force, is short, and comes without endless work."""
+    started = time.process_time()
+    with pytest.raises(UnsupportedForceError, match=f"CustomExternalForce: .*{message}") as caught:
+        translate_system(external(text))
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - started < seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('false')",
+        "x.__class__.__mro__",
+        "lambda: x",
+        "[x for x in (1,)]",
+        "exec(x)",
+        "eval(x)",
+        "Symbol(x)",
+        "__builtins__",
+        "os",
+        "f'{x}'",
+        "x; y = __import__('os'); x",
+        "x**2",
+        "x//2",
+        "x:=1",
+        "\uff58",  # x in full width, which Python takes for x
+        "x\u00b2",
+        "\u0663*x",
+        "x\x00",
+        "x\\ny",
+        "x if x else y",
+    ],
+)
+def test_text_is_never_python(text):
+    with pytest.raises(UnsupportedForceError, match="CustomExternalForce"):
+        translate_system(external(text))
+
+
+def test_names_of_parameters_are_never_python():
+    name = "__import__"
+    assert_is_openmm(external(f"{name}*x^2", **{name: 2.0}))
+    odd = openmm.CustomExternalForce("k*x^2")
+    odd.addPerParticleParameter("k'], open('nothing'), columns['x")
+    odd.addGlobalParameter("k", 1.0)
+    odd.addParticle(0, [1.0])
+    assert_is_openmm(particles(1, odd))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("10^10000000000*x", "power 10000000000 is beyond"),
+        ("10^10^10*x", "power 10000000000 is beyond"),
+        ("9^9^9^9*x", "power 387420489 is beyond"),
+        ("2^-99999999999*x", "power -99999999999 is beyond"),
+        ("x^1e300", "is beyond"),
+        ("x^a; a=10^7", "power 10000000 is beyond"),
+        ("1e999*x", "no number of a computer"),
+        ("1" * 4400 + "*x", "more than 400 digits"),
+        ("exp(exp(exp(100)))*x", "beyond those of a computer"),
+        ("cosh(exp(exp(100.0)))*x", "beyond those of a computer"),
+        ("square(" * 20 + "3" + ")" * 20 + "*x", "beyond those of a computer"),
+        ("x*" + "*".join(["1e300"] * 20), "no finite real number"),
+    ],
+)
+def test_constants_are_bounded_before_they_are_computed(text, message):
+    assert_refused(text, message)
+
+
+def nested(opening, closing, n):
+    return opening * n + "x" + closing * n
+
+
+DEEP = {
+    "parentheses": nested("(", ")", 5_000),
+    "parentheses without end": "(" * 5_000,
+    "functions": nested("sin(", ")", 1_000),
+    "signs": nested("-", "", 5_000),
+    "powers": nested("", "^1.5", 2_000),
+    "definitions": "a0;" + "".join(f"a{k}=a{k + 1};" for k in range(2_000)) + "a2000=x",
+}
+LONG = {
+    "characters": "x" + " " * 100_001,
+    "terms": "+".join(["x"] * 6_000),
+    "doubling definitions": "a0;" + "".join(f"a{k}=sin(a{k + 1})*a{k + 1};" for k in range(60)) + "a60=x",
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_depth_is_bounded_before_anybody_recurses(kind):
+    assert_refused(DEEP[kind], "nested|parts")
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_length_is_bounded(kind):
+    assert_refused(LONG[kind], "characters|parts")
+
+
+@pytest.mark.parametrize("kind", [*DEEP, *LONG])
+def test_openmm_is_not_given_what_it_does_not_survive(kind):
+    """Its parser ends the process with a fault where it is nested deep."""
+    inside = openmm.CustomCVForce("2*a")
+    force = openmm.CustomExternalForce((DEEP | LONG)[kind])
+    force.addParticle(0, [])
+    inside.addCollectiveVariable("a", force)
+    for system in (external((DEEP | LONG)[kind]), particles(1, inside)):
+        with pytest.raises(ExpressionError, match=r"^CustomExternalForce: "):
+            reference(system)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [nested("(", ")", 90), nested("sin(", ")", 40), nested("-", "", 40), "+".join(f"{k}.5*x^{k}" for k in range(40))],
+)
+def test_what_is_merely_large_is_read(text):
+    assert_is_openmm(external(text), second_derivatives=False)

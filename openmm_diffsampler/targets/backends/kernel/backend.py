@@ -89,7 +89,7 @@ class KernelBackend:
             self.function(*arrays, *own, len(x))
             busy.append(time.perf_counter() - start)
 
-        with self._lock:  # the workspaces serve one batch at a time
+        with self._lock.lock:  # the workspaces serve one batch at a time
             others = submitted(self.threads, work, self.workspaces[1:n_workers])
             try:
                 work(self.workspaces[0])
