@@ -6,12 +6,11 @@ import copy
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from openmm_diffsampler._common.quoting import shortened, shown
+from openmm_diffsampler._common.quoting import shown
 from openmm_diffsampler.analysis import WeightedTrajectory
 from openmm_diffsampler.analysis.forward_diagnostics import forward_diagnostics
 from openmm_diffsampler.targets import load_system
@@ -24,38 +23,14 @@ from .training import Training
 if TYPE_CHECKING:
     from openmm_diffsampler.targets import Target
 
-__all__ = ["MissedModeWarning", "Sampler", "require_options"]
+__all__ = ["MissedModeWarning", "Sampler"]
 
 #: With fewer samples than this, weights are not compared with those of held-out configurations.
 _FEWEST_COMPARED = 1000
-#: Steps, draws and levels of an option of sampling, at most.
-_LARGEST_OPTION = 10**7
 
 
 class MissedModeWarning(UserWarning):
     """Samples and held-out configurations disagree about the weights: the sampler leaves something out."""
-
-
-def require_options(given: Mapping[str, Any], least: Mapping[str, int], weights: str | None) -> dict[str, int]:
-    """Check the options of :meth:`Sampler.sample`, all of them whole numbers.
-
-    Arguments:
-        given: dict of names and values; None stands for the default.
-        least: dict of the names that there are with these weights and their least values.
-        weights: kind of weights.
-
-    Returns:
-        A dict of those that differ from the default.
-
-    Raises:
-        TypeError: an unknown name, or no integer.
-        ValueError: a number below the least, or above ten million.
-    """
-    if unknown := sorted(set(given) - set(least)):
-        names = shortened(str(unknown))
-        raise TypeError(f"unknown options {names} with weights {weights!r}; there are {sorted(least)}")
-    given = {name: value for name, value in given.items() if value is not None}
-    return {name: whole_number(name, value, least[name], _LARGEST_OPTION) for name, value in given.items()}
 
 
 class Sampler(ABC):

@@ -12,7 +12,7 @@ from openmm_diffsampler.networks import AutoregressiveDensity
 from openmm_diffsampler.targets import Target
 
 from .annealed_weights import Bridge, annealed
-from .base import Sampler, require_options
+from .base import Sampler
 from .boltzmann_settings import boltzmann_settings
 from .buffer_start import hamiltonian_step_size
 from .exploration import explore_for
@@ -20,6 +20,7 @@ from .generator_buffer import GeneratorBuffer
 from .learnt_coordinates import in_coordinates, standard_columns
 from .loaded_states import checked_columns, checked_number, checked_tensor, require_internal_state
 from .sampler_files import require_target
+from .sampling_options import require_options
 
 __all__ = ["BoltzmannGenerator"]
 

@@ -12,7 +12,7 @@ from openmm_diffsampler.diffusion.kernels import wrapped
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.targets import Target
 
-from .base import Sampler, require_options
+from .base import Sampler
 from .buffer_start import hamiltonian_step_size, whiten
 from .cooling import Cooling
 from .edg_settings import edg_settings
@@ -25,6 +25,7 @@ from .loaded_states import checked_number, checked_tables
 from .marginal_density import log_marginal_density
 from .mirror import kept_half, mirrored
 from .sampler_files import require_target
+from .sampling_options import require_options
 from .training import TrainingDivergedError
 
 __all__ = ["EDG"]

@@ -21,7 +21,7 @@ from openmm_diffsampler.mcmc.metropolis import metropolis
 from openmm_diffsampler.networks import EquivariantNetwork, PreconditionedScore, network_for
 from openmm_diffsampler.targets import Target
 
-from .base import Sampler, require_options
+from .base import Sampler
 from .buffer_start import equilibrium_start, width_of
 from .idem_settings import idem_settings
 from .learnt_coordinates import coordinates_state, in_whitened_coordinates, load_coordinates
@@ -29,6 +29,7 @@ from .levels_density import LevelDensity
 from .loaded_states import checked_number, checked_tables, checked_tensor
 from .replay import ReplayBuffer
 from .sampler_files import require_target
+from .sampling_options import require_options
 from .score_targets import ScoreTargets
 
 __all__ = ["IDEM"]

@@ -7,13 +7,13 @@ from openmm_diffsampler.diffusion.kernels import draw_prior, log_normal, wrapped
 from openmm_diffsampler.mcmc.hamiltonian import hamiltonian_step
 from openmm_diffsampler.mcmc.state import evaluate
 
-from .base import require_options
 from .buffer_start import hamiltonian_step_size
 from .companion import Companion
 from .latent_encoder import LatentEncoder
 from .loaded_states import checked_number, load_weights
 from .marginal_density import log_marginal_density
 from .replay import ReplayBuffer
+from .sampling_options import require_options
 from .training import TrainingDivergedError
 
 __all__ = ["OneStepSampling", "one_pass"]
