@@ -1,8 +1,11 @@
 """Batches of Markov chains: warm-up, draws, progress, checkpoints."""
 
+import warnings
+
 import torch
 
 from openmm_diffsampler.analysis import WeightedTrajectory
+from openmm_diffsampler.targets.free_fragments import UnnormalisableDensityWarning
 
 from .checkpoint import Checkpoint
 from .progress import progress_bar
@@ -21,6 +24,14 @@ class BatchedSampler:
     """
 
     def __init__(self, target, kernels, n_rungs=1):
+        if not target.is_normalisable:
+            warnings.warn(
+                f"the density of {target.name} cannot be normalised, since nothing holds its parts together: chains "
+                "drift apart for ever, and what they give depends on how long they run. Hold molecules together by "
+                "targets.with_container(...) or targets.with_distance_restraint(...), or use a periodic box",
+                UnnormalisableDensityWarning,
+                stacklevel=3,
+            )
         self.target, self.kernels, self.n_rungs = target, list(kernels), n_rungs
         self.statistics = []
 

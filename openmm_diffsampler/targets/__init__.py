@@ -19,6 +19,8 @@ from .analytic import (
     rings,
 )
 from .base import Target
+from .containers import with_container, with_distance_restraint
+from .free_fragments import UnnormalisableDensityWarning
 from .openmm_target import BackendMismatchError, OpenMMTarget
 from .system import AnalyticSystem, MolecularSystem, list_systems, load_system, save_system
 from .terms.translate import UnsupportedForceError
@@ -38,6 +40,7 @@ __all__ = [
     "Ring",
     "RuggedWell",
     "Target",
+    "UnnormalisableDensityWarning",
     "UnsupportedForceError",
     "gmm40",
     "list_systems",
@@ -49,4 +52,6 @@ __all__ = [
     "ring",
     "rings",
     "save_system",
+    "with_container",
+    "with_distance_restraint",
 ]

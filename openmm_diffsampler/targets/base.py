@@ -37,6 +37,8 @@ class Target(ABC):
     #: Of the coordinates that turn in circles, one turn: a tensor like a configuration, infinite for real numbers; None
     #: where there are none. u has these periods, and Z counts one of each.
     periods = None
+    #: Whether Z is finite. It is not where molecules can drift apart for ever, and then no log Z can be given.
+    is_normalisable = True
     #: Shape of the periodic square lattice that the coordinates of a field lie on, row by row; None elsewhere.
     lattice = None
     #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
@@ -160,6 +162,10 @@ class Target(ABC):
             tensor([[4., 8.]], dtype=torch.float64)
         """
         return -self._score_vjp_guarded(self._validated(x), v.to(self.dtype).contiguous())
+
+    def require_start(self, x: torch.Tensor) -> None:
+        """Raise a ValueError where configurations (n, *event_shape) cannot be meant as a start; by default none."""
+        return None
 
     def project(self, x):
         """Move the centroid of each configuration to zero if the target is translation invariant."""

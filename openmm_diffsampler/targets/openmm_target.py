@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import warnings
 
 import numpy as np
 import openmm
@@ -14,8 +15,12 @@ from .backends.openmm_backend import OpenMMBackend, fastest_platform
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
-from .system_checks import generic_positions, positions_array, require_samplable
+from .bond_scale import BondScale
+from .free_fragments import UnnormalisableDensityWarning, what_is_free
+from .positions import positions_array
+from .system_checks import generic_positions, require_samplable
 from .terms.translate import UnsupportedForceError, translate_system
+from .topology_order import require_same_order
 from .units import require_temperature, thermal_energy
 
 __all__ = ["BACKENDS", "BackendMismatchError", "OpenMMTarget"]
@@ -41,7 +46,7 @@ class OpenMMTarget(Target):
     Arguments:
         system: openmm System without constraints, virtual sites, massless particles and barostat.
         temperature: openmm Quantity.
-        topology: openmm.app or mdtraj Topology of the atoms; trajectories need it.
+        topology: openmm.app or mdtraj Topology of the atoms, with its bonds; trajectories need it.
         backend: ``"kernel"``: closed-form energies and forces, compiled for the CPU, for the forces listed in
             docs/supported-forces.md; second derivatives by differences of forces.
             ``"torch"``: the same in torch, on a CPU or GPU; second derivatives in closed form.
@@ -58,10 +63,15 @@ class OpenMMTarget(Target):
             trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties.
 
     Raises:
-        TypeError: `system` is no System, or the temperature has no unit.
-        ValueError: something in the System cannot be sampled here, an unknown backend, or atom counts that differ.
+        TypeError: `system` is no System, the temperature has no unit, or positions are a quantity of another library.
+        ValueError: something in the System cannot be sampled here, an unknown backend, atom counts that differ, a
+            topology in another order than the System, or positions that are not in nm.
         UnsupportedForceError: backend "kernel" or "torch" was asked for and a force has no closed form.
         BackendMismatchError: energies or forces differ from the Reference platform.
+
+    Warns:
+        UnnormalisableDensityWarning: nothing holds the molecules together; :attr:`is_normalisable` is False.
+        MissingBondsWarning: a molecule of the System has no bonds in the topology.
 
     Example:
         >>> from openmm import unit
@@ -95,10 +105,15 @@ class OpenMMTarget(Target):
         n_atoms = system.getNumParticles()
         super().__init__((n_atoms, 3), name=name, dtype=dtype, device=device)
         self.temperature = require_temperature(temperature)
-        self.system, self.topology = system, _mdtraj_topology(topology, n_atoms)
+        self.system, self.topology = system, _mdtraj_topology(topology, system)
         self._beta = 1 / thermal_energy(temperature)
         reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
-        start = generic_positions(system) if positions is None else positions_array(positions, n_atoms)
+        self._bond_scale = BondScale(system, self.topology)
+        if positions is None:
+            start = generic_positions(system)
+        else:
+            start = positions_array(positions, n_atoms)
+            self._bond_scale.require(start)
         self.positions = None if positions is None else torch.as_tensor(start)
         noise = np.random.default_rng(0).normal(scale=0.003, size=(4, n_atoms, 3))
         nearby = torch.as_tensor(start + noise)
@@ -106,6 +121,8 @@ class OpenMMTarget(Target):
         if not all(t.isfinite().all() for t in exact):
             raise ValueError("the energy near the positions is not finite; give positions without overlapping atoms")
         self.translation_invariant = _is_translation_invariant(reference, nearby, exact)
+        self._warn_of_unbonded_molecules(start)
+        self._warn_of_free_fragments(start, reference)
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
         self._choose(backend, nearby)
         self._compare(nearby, exact)
@@ -117,6 +134,47 @@ class OpenMMTarget(Target):
         kelvin = repr(float(self.temperature.value_in_unit(unit.kelvin))).removesuffix(".0")
         own = {"system": digest, "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
+
+    def require_start(self, x: torch.Tensor) -> None:
+        """Raise a ValueError where the bonds of configurations (n, n_atoms, 3) say that they are not in nm."""
+        self._bond_scale.require(x.detach().cpu().numpy(), "initial positions")
+
+    def _warn_of_free_fragments(self, start: np.ndarray, reference: OpenMMBackend) -> None:
+        """Set `is_normalisable`, and warn where it is False."""
+
+        def reduced_potential(x: np.ndarray) -> np.ndarray:
+            return self._beta * reference.energy_and_forces(torch.as_tensor(x))[0].numpy()
+
+        free = what_is_free(
+            self.system,
+            start,
+            reduced_potential,
+            self.topology,
+            translation_invariant=self.translation_invariant,
+        )
+        self.is_normalisable = not free
+        if free:
+            warnings.warn(
+                f"the density of {self.name} cannot be normalised: {free}. What can leave drifts away for ever, so "
+                "there is no equilibrium and no log Z. Hold molecules together by targets.with_container(...) or "
+                "targets.with_distance_restraint(...), or use a periodic box",
+                UnnormalisableDensityWarning,
+                stacklevel=3,
+            )
+
+    def _warn_of_unbonded_molecules(self, start: np.ndarray) -> None:
+        from openmm_diffsampler import coordinates
+
+        if self.topology is None:
+            return
+        missing = coordinates.missing_bonds(self.system, self.topology, start)
+        if coordinates.unbonded_molecules(self.system, self.topology, missing):
+            warnings.warn(
+                f"the topology of {self.name} lacks {coordinates.how_to_add_bonds(self.topology, missing)}; without "
+                "them no torsion is turned",
+                coordinates.MissingBondsWarning,
+                stacklevel=3,
+            )
 
     def _choose(self, backend, nearby):
         """Set the evaluator, `backend` and `backend_reason`."""
@@ -205,9 +263,10 @@ class OpenMMTarget(Target):
         return 1.0 if self.backend == "kernel" else self._beta
 
 
-def _mdtraj_topology(topology, n_atoms):
+def _mdtraj_topology(topology, system):
     if topology is None:
         return None
+    n_atoms = system.getNumParticles()
     import mdtraj
 
     if isinstance(topology, openmm.app.Topology):
@@ -216,6 +275,7 @@ def _mdtraj_topology(topology, n_atoms):
         raise TypeError(f"topology is a {type(topology).__name__}; give an openmm.app or mdtraj Topology")
     if topology.n_atoms != n_atoms:
         raise ValueError(f"the topology has {topology.n_atoms} atoms and the System {n_atoms} particles")
+    require_same_order(system, topology)
     return topology
 
 
