@@ -20,6 +20,7 @@ setup(
             "*/system.yaml",
             "*/system.xml",
             "*/topology.pdb",
+            "*/topology.json",
             "*/pretrained/*/sampler.json",
             "*/pretrained/*/model.safetensors",
         ]
@@ -52,5 +53,5 @@ setup(
         "mdanalysis": ["MDAnalysis>=2.7"],
         "test": ["pytest>=8", "ruff"],
     },
-    entry_points={"console_scripts": ["openmm-diffsampler = openmm_diffsampler.cli:app"]},
+    entry_points={"console_scripts": ["openmm-diffsampler = openmm_diffsampler.__main__:main"]},
 )

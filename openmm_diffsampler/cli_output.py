@@ -1,22 +1,19 @@
-"""What commands print: errors in one line, the target, the results."""
+"""What commands print: the target, the results. Names and paths may hold what rich takes for markup: none is read."""
 
 import json
 import logging
 from pathlib import Path
 
-import typer
 from rich.console import Console
-from rich.markup import escape
 
-__all__ = ["announce_compilation", "console", "describe_target", "fail", "print_results"]
+__all__ = ["announce_compilation", "console", "describe_target", "print_results", "say"]
 
-console = Console()
+console = Console(markup=False, emoji=False, highlight=False)
 
 
-def fail(error):
-    """Print the error and end the command."""
-    Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-    raise typer.Exit(1)
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a line as it is, however long."""
+    console.print(text, style=style, soft_wrap=True)
 
 
 def announce_compilation():
@@ -39,22 +36,22 @@ def print_results(wt, statistics, written, frames=None):
     """The figures of a run, its files, and how to load them."""
     from openmm_diffsampler.analysis.results import how_to_load
 
-    console.print(f"\n{wt.describe()}", highlight=False, soft_wrap=True)
+    say(f"\n{wt.describe()}")
     for row in statistics:
         rates = ", ".join(f"{k} {v:.3f}" for k, v in row.items() if k.endswith("acceptance"))
         step = f", step size {row['step size']:.2g}" if "step size" in row else ""
         speed = row["evaluations"] / max(row["seconds"], 1e-9)
         line = f"  {row['level']}: {rates}{step}, {row['evaluations']:,} evaluations at {speed:,.0f}/s"
-        console.print(line, highlight=False, soft_wrap=True)
+        say(line)
     _print_torsions(json.loads(Path(written["numbers"]).read_text()))
-    console.print()
+    say()
     width = max(map(len, written))
     for what, path in written.items():
-        console.print(f"  {what:{width}}  {path}", highlight=False, soft_wrap=True)
+        say(f"  {what:{width}}  {path}")
     path = frames or next(p for what, p in written.items() if what.startswith("frames"))
-    console.print("\nLoad them in Python:\n", highlight=False)
+    say("\nLoad them in Python:\n")
     for line in how_to_load(path).splitlines():
-        console.print(f"    {line}" if line else "", highlight=False, soft_wrap=True, markup=False)
+        say(f"    {line}" if line else "")
 
 
 def _print_torsions(diagnostics, most=20):
@@ -62,11 +59,11 @@ def _print_torsions(diagnostics, most=20):
     from openmm_diffsampler.analysis.result_tables import result_tables
 
     for title, columns, rows in result_tables(diagnostics, ["torsions", "basins", "wells", "conformers"]):
-        console.print(f"\n{title}", highlight=False, soft_wrap=True, markup=False)
+        say(f"\n{title}")
         shown = [columns, *rows[:most]]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
         for row in shown:
             line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+            say(f"  {line}")
         if len(rows) > most:
-            console.print(f"  ... and {len(rows) - most} more in the report", highlight=False)
+            say(f"  ... and {len(rows) - most} more in the report")

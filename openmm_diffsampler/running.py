@@ -1,17 +1,21 @@
 """From the words of a command to a target, a sampler and a start."""
 
+from __future__ import annotations
+
 import dataclasses
-import shutil
-from pathlib import Path
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from openmm import unit
 
 from .mcmc import HMC, MALA, ParallelTempering, recommended_sampler, recommended_settings
 from .mcmc.rungs import geometric_ladder
-from .targets import MolecularSystem, load_system
+from .mcmc.sampler import BatchedSampler
+from .targets import AnalyticSystem, MolecularSystem, Target
 
-__all__ = ["METHODS", "build_run", "prepare_folder"]
+__all__ = ["METHODS", "build_run", "require_options"]
 
 METHODS = ("digs", "tempering", "hmc", "mala")
 #: Settings that mean something in Cartesian coordinates only.
@@ -20,11 +24,49 @@ _CARTESIAN = ("step_size", "torsion_scale")
 _N_RUNGS, _HOTTEST = 8, 10 / 3
 
 
-def build_run(system, method, n_chains, seed, temperature, backend, given, coordinates="auto", ladder=(None, None)):
+def require_options(
+    temperature: float | None, given: Mapping[str, float | list[float] | None], hottest: float | None
+) -> None:
+    """Check the numbers that a user typed; None is not given.
+
+    Raises:
+        ValueError: one that is not finite, or not above zero; a torsion scale may be zero.
+
+    Example:
+        >>> require_options(-300.0, {}, None)
+        Traceback (most recent call last):
+        ValueError: --temperature is -300.0; give a number above zero (in kelvin)
+    """
+    _require_positive("--temperature", temperature, "in kelvin")
+    _require_positive("--hottest", hottest, "in kelvin, or times the temperature of a density")
+    _require_positive("--step-size", given.get("step_size"), "in nm")
+    for scale in given.get("noise_scales") or []:
+        _require_positive("--noise-scale", scale, "in nm, or thermal widths")
+    scale = given.get("torsion_scale")
+    if scale is not None and not (math.isfinite(scale) and scale >= 0):
+        raise ValueError(f"--torsion-scale is {scale}; give a number of zero or more (in rad)")
+
+
+def _require_positive(option: str, value: float | None, in_units: str) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{option} is {value}; give a number above zero ({in_units})")
+
+
+def build_run(
+    loaded: MolecularSystem | AnalyticSystem,
+    method: str,
+    n_chains: int,
+    seed: int,
+    temperature: float | None,
+    backend: str,
+    given: Mapping[str, float | list[float] | None],
+    coordinates: str = "auto",
+    ladder: tuple[float | None, int | None] = (None, None),
+) -> tuple[Target, BatchedSampler, str, Any]:
     """The target, the sampler, why that one, and where `n_chains` chains start: all in one place, or each in its own.
 
     Arguments:
-        system: name or folder.
+        loaded: what ``load_system`` returned.
         method: one of ``METHODS``.
         n_chains, seed: of the chains.
         temperature: in kelvin, or None for that of the system.
@@ -45,7 +87,6 @@ def build_run(system, method, n_chains, seed, temperature, backend, given, coord
         raise ValueError(f"{method} samples in Cartesian coordinates alone; coordinates are for method digs")
     if method == "digs" and n_rungs and not hottest:
         raise ValueError("give the hottest temperature with the number of rungs")
-    loaded = load_system(system)
     if isinstance(loaded, MolecularSystem):
         if temperature is not None:
             loaded = dataclasses.replace(loaded, temperature=temperature * unit.kelvin)
@@ -92,22 +133,3 @@ def _baseline(target, method, settings, n_rungs):
             raise ValueError(f"tempering of {target.name} needs a hottest temperature, as a multiple of its own")
         settings["inverse_temperatures"] = geometric_ladder(_HOTTEST, n_rungs or _N_RUNGS)
     return ParallelTempering(target, settings["inverse_temperatures"], **options)
-
-
-def prepare_folder(folder, overwrite):
-    """Where checkpoints go in `folder`; refuses a finished run unless `overwrite`, which forgets it.
-
-    Raises:
-        FileExistsError: the folder holds a finished run, or things that are not of a run.
-    """
-    folder = Path(folder)
-    checkpoint = folder / "checkpoint"
-    finished = folder / "diagnostics.json"
-    if overwrite:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        finished.unlink(missing_ok=True)  # or this run, killed, would look finished
-    elif finished.exists():
-        raise FileExistsError(f"{folder} holds a finished run; choose another --output, or pass --overwrite")
-    elif folder.exists() and not checkpoint.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} exists and is not empty; choose another --output, or pass --overwrite")
-    return checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -15,9 +16,10 @@ from filelock import FileLock, Timeout
 from .quoting import shortened
 from .whole_files import write_whole
 
-__all__ = ["FolderInUseError", "held"]
+__all__ = ["LOCK_FILES", "FolderInUseError", "held"]
 
-_LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
+#: The lock, and who holds it.
+LOCK_FILES = _LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
 
 
 class FolderInUseError(OSError):
@@ -59,7 +61,8 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         for path in (holder, folder / _LOCK):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that may not be written to any more, or is no folder
+                path.unlink(missing_ok=True)
         lock.release()
 
 

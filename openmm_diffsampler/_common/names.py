@@ -33,13 +33,14 @@ def require_name(name: object, where: str) -> str:
         raise TypeError(f"{where} is {shown(name)}; give text")
     if not _is_name(name):
         raise ValueError(
-            f"{where} is {shown(name)}; a name has up to {_LONGEST} printable characters, no / or \\, and no dot in front"
+            f"{where} is {shown(name)}; a name has up to {_LONGEST} printable characters, no / or \\, and no dot in "
+            "front"
         )
     return name
 
 
 def _is_name(text: str) -> bool:
-    is_bounded = 0 < len(text.strip()) and len(text) <= _LONGEST
+    is_bounded = len(text.strip()) > 0 and len(text) <= _LONGEST
     return is_bounded and text.isprintable() and text[0] != "." and not set(text) & set(_SEPARATORS)
 
 

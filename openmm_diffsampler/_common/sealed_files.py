@@ -27,9 +27,11 @@ __all__ = [
     "UnsealedFileWarning",
     "content_hash",
     "file_hash",
+    "read_entries",
     "read_json",
     "read_tensors",
     "require_sealed",
+    "seal",
     "sealed_json",
     "write_tensors",
 ]
@@ -68,10 +70,11 @@ def _in_parts(file: Any) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], entries: Mapping[str, str]
-) -> None:
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], entries: Mapping[str, str]) -> str:
     """Write tensors and text entries as a sealed safetensors file, whole or not at all.
+
+    Returns:
+        The checksum of the file, its entry ``sha256``.
 
     Raises:
         OSError: it cannot be written; what was there stays.
@@ -79,7 +82,7 @@ def write_tensors(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_tensors(f"{folder}/a.safetensors", {"x": torch.ones(2)}, {"what": "ones"})
+        ...     _ = write_tensors(f"{folder}/a.safetensors", {"x": torch.ones(2)}, {"what": "ones"})
         ...     read_tensors(f"{folder}/a.safetensors")
         ({'x': tensor([1., 1.])}, {'what': 'ones'})
     """
@@ -88,7 +91,21 @@ def write_tensors(
     place = _place(blank, _BLANK)
     if place is None:
         raise AssertionError("the safetensors library writes no header of its entries")
-    write_whole(path, blank[:place] + content_hash(blank).encode() + blank[place + len(_BLANK) :])
+    digest = content_hash(blank)
+    write_whole(path, blank[:place] + digest.encode() + blank[place + len(_BLANK) :])
+    return digest
+
+
+def read_entries(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Entries of a file of tensors, with the checksum where it has one; the tensors are not looked at.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedFileError: it has no header.
+    """
+    with open(path, "rb") as file:
+        size = int.from_bytes(start := file.read(8), "little")
+        return _entries(Path(path), start + file.read(min(size, _LARGEST_HEADER)))
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -151,8 +168,8 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     return found
 
 
-def sealed_json(entries: Mapping[str, Any]) -> str:
-    """Text of a JSON file of `entries`, with the checksum of them as the last one.
+def sealed_json(entries: Mapping[str, Any], indent: int | None = 2) -> str:
+    """Text of a JSON file of `entries`, with the checksum of them as the last one; on one line without `indent`.
 
     Example:
         >>> print(sealed_json({"a": 1}), end="")
@@ -161,7 +178,12 @@ def sealed_json(entries: Mapping[str, Any]) -> str:
           "sha256": "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
         }
     """
-    return json.dumps({**entries, _KEY: _json_hash(entries)}, indent=2) + "\n"
+    return json.dumps(seal(entries), indent=indent) + "\n"
+
+
+def seal(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries and, as the last one, their checksum."""
+    return {**entries, _KEY: _json_hash(entries)}
 
 
 def _json_hash(entries: Mapping[str, Any]) -> str:
@@ -189,7 +211,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def require_sealed(path: str | os.PathLike[str], entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries without their checksum, once it is found to be theirs; arguments and errors as of :func:`read_json`."""
+    """The entries without their checksum, once it is found to be theirs; errors as of :func:`read_json`."""
     entries = dict(entries)
     sealed = entries.pop(_KEY, None)
     if sealed is None:

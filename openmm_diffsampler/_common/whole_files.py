@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         The path to write to, an empty file with the suffix of `path`.
 
+    Raises:
+        OSError: it cannot be written; the error has the name of `path`, and what was there stays.
+
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with written_whole(f"{folder}/a.txt") as unfinished:
@@ -35,17 +39,31 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         ('whole', 1)
     """
     path = Path(path)
-    # The suffix stays last, since writers of trajectories go by it.
-    handle, name = tempfile.mkstemp(suffix=f"{UNFINISHED}{path.suffix}", prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
+    unfinished = None
     try:
+        # The suffix stays last, since writers of trajectories go by it.
+        handle, name = tempfile.mkstemp(suffix=f"{UNFINISHED}{path.suffix}", prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        unfinished = Path(name)
         yield unfinished
         _make_as_open_would(unfinished)
         _sync(unfinished)
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno is None or not _is_of(error, unfinished, path):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished is not None:
+            with contextlib.suppress(OSError):  # a folder that may not be written to any more
+                unfinished.unlink(missing_ok=True)
+
+
+def _is_of(error: OSError, unfinished: Path | None, path: Path) -> bool:
+    """Whether the error is about the file at hand, and not about another one that the block uses."""
+    if error.filename is None or unfinished is None:
+        return True
+    return os.fspath(error.filename) in (str(unfinished), str(path))
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:

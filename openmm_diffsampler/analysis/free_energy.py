@@ -6,6 +6,7 @@ import numpy as np
 
 from openmm_diffsampler.targets.units import thermal_energy
 
+from .dihedrals import dihedral_angles
 from .estimates import variance_weights
 from .populations import population
 
@@ -96,11 +97,10 @@ def torsion_angles(wt, torsion):
         TypeError: there is no topology.
         ValueError: the molecule has no such torsion.
     """
-    import mdtraj
-
-    indices = _torsion_indices(wt.trajectory.topology, torsion)
-    angle = np.degrees(mdtraj.compute_dihedrals(wt.trajectory, [indices], periodic=False)[:, 0].astype(np.float64))
-    return _wrap(angle)
+    if wt.topology is None:
+        raise TypeError("there is no topology, so no torsions; use .x for the coordinates")
+    indices = _torsion_indices(wt.topology, torsion)
+    return _wrap(np.degrees(dihedral_angles(wt, [indices])[:, 0]))
 
 
 def free_energy_surface(wt, a="phi", b="psi", bins=60, temperature=None):

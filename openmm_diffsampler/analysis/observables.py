@@ -4,6 +4,7 @@ import numpy as np
 
 from openmm_diffsampler.coordinates import rotatable_torsions
 
+from .dihedrals import dihedral_angles
 from .torsions import backbone_torsions
 
 __all__ = ["default_observables"]
@@ -36,9 +37,7 @@ def default_observables(wt):
     energy = {} if wt.reduced_potential is None else {"energy": wt.reduced_potential.numpy()}
     torsions = {} if wt.topology is None else _torsions(wt.topology)
     if torsions:
-        import mdtraj
-
-        angles = mdtraj.compute_dihedrals(wt.trajectory, list(torsions.values()), periodic=False).astype(np.float64)
+        angles = dihedral_angles(wt, list(torsions.values()))
         both = {
             f"{f.__name__} {name}": f(angle)
             for name, angle in zip(torsions, angles.T, strict=True)

@@ -5,6 +5,7 @@ All functions return a matplotlib Figure and save it where a path is given; none
 
 import numpy as np
 
+from openmm_diffsampler._common.whole_files import written_whole
 from openmm_diffsampler.targets.units import thermal_energy
 
 from .diagnostics import chains_as_array, effective_sample_size, r_hat
@@ -157,9 +158,22 @@ def _finish(figure, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
+    _show_names_as_they_are(figure)
     if path is not None:
-        figure.savefig(path, dpi=_DPI)
+        with written_whole(path) as unfinished:
+            figure.savefig(unfinished, dpi=_DPI)
     return figure
+
+
+def _show_names_as_they_are(figure):
+    """Names of systems and atoms may hold a $, which begins a formula elsewhere; numbers of the axes are formulas."""
+    texts = [figure._suptitle, *(text for legend in figure.legends for text in legend.get_texts())]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        texts += [] if axes.get_legend() is None else axes.get_legend().get_texts()
+    for text in texts:
+        if text is not None:
+            text.set_parse_math(False)
 
 
 def _bars(axes, labels, heights, texts, title, limit=None):
@@ -175,7 +189,7 @@ def _bars(axes, labels, heights, texts, title, limit=None):
         axes.text(max(height, floor) * 1.25, row, text, va="center", fontsize=8)
     if limit:
         axes.axvline(limit, color=_GREY, lw=1, ls="--")
-    axes.set_yticks(rows, labels)
+    axes.set_yticks(rows, labels, parse_math=False)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_title(title, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

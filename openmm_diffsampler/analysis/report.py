@@ -4,6 +4,8 @@ import base64
 from html import escape
 from pathlib import Path
 
+from openmm_diffsampler._common.whole_files import write_whole
+
 __all__ = ["write_report"]
 
 _STYLE = """
@@ -61,7 +63,7 @@ def write_report(path, *, title, summary, tables, figures, how_to_load, warning=
     head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style>'
     path = Path(path)
     page = f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(parts) + "\n</body></html>\n"
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, page.encode("utf-8", "replace"))  # a path may have bytes that are no letters
     return path
 
 

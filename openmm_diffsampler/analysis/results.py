@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from openmm import unit
 
+from openmm_diffsampler._common.sealed_files import sealed_json
+from openmm_diffsampler._common.whole_files import write_whole
 from openmm_diffsampler.coordinates import rotatable_torsions
 
 from .comparison_plots import plot_comparison
@@ -18,6 +20,7 @@ from .observables import default_observables
 from .partition_results import partition_in_words, partition_numbers
 from .plots import plot_chain_diagnostics, plot_energy_histogram
 from .report import write_report
+from .result_files import NUMBERS, REPORT, our_results
 from .result_tables import convergence_in_words, result_tables
 from .surface_plots import plot_free_energy_surface
 from .torsion_convergence import torsion_convergence
@@ -55,6 +58,9 @@ def write_results(
     Numbers and report tell, for every torsion of a molecule, whether it has converged, and the populations of basins,
     wells and conformers with their standard errors.
 
+    Every file is written whole, and ``diagnostics.json`` last: where it is, all others are. It carries a checksum of
+    its content and the names of the files.
+
     Arguments:
         wt: a WeightedTrajectory.
         folder: where files go; made if absent.
@@ -90,9 +96,7 @@ def write_results(
         {"part": part, "energy evaluations": n, "seconds": seconds} for part, (n, seconds) in (cost or {}).items()
     ]
     diagnostics = _diagnostics(wt, name, numbers, statistics, settings)
-    written["numbers"] = folder / "diagnostics.json"
-    written["numbers"].write_text(json.dumps(diagnostics, indent=2, allow_nan=False) + "\n")
-    written["report"] = folder / "report.html"
+    written["report"] = folder / REPORT
     write_report(
         written["report"],
         title=f"{name}: equilibrium configurations",
@@ -102,12 +106,20 @@ def write_results(
         how_to_load=how_to_load(saved or frames),
         warning=(forward or {}).get("warning"),
     )
+    written["numbers"] = folder / NUMBERS
+    names = {Path(path).name for path in written.values()} | our_results(folder)[0]
+    json.dumps(diagnostics, allow_nan=False)  # which would be no JSON
+    write_whole(written["numbers"], sealed_json(diagnostics | {"files": sorted(names)}))
     return written
 
 
 def how_to_load(frames):
     """Python that loads the results saved as `frames`."""
-    lines = ["from openmm_diffsampler import WeightedTrajectory", "", f'wt = WeightedTrajectory.load("{frames}")']
+    lines = [
+        "from openmm_diffsampler import WeightedTrajectory",
+        "",
+        f"wt = WeightedTrajectory.load({json.dumps(str(frames), ensure_ascii=False)})",
+    ]
     if not str(frames).endswith(".npz"):
         lines += ["wt.trajectory                            # mdtraj.Trajectory"]
     lines += ["wt.weights                               # one a frame, summing to one"]

@@ -8,6 +8,7 @@ import numpy as np
 from openmm_diffsampler.coordinates import rotatable_torsions
 from openmm_diffsampler.coordinates.graph import equal_branches, neighbours, refined_colours
 
+from .dihedrals import dihedral_angles, in_space
 from .torsion_wells import TorsionWells, find_wells
 
 __all__ = ["MoleculeTorsion", "backbone_torsions", "molecule_torsions"]
@@ -62,21 +63,17 @@ def molecule_torsions(wt):
     """
     if wt.topology is None:
         return []
-    import mdtraj
-
     named = backbone_torsions(wt.topology)
     bonds = {frozenset(atoms[1:3]) for atoms in named.values()}
     others = [atoms for atoms in rotatable_torsions(wt.topology) if frozenset(atoms[1:3]) not in bonds]
     torsions = named | dict(zip(_names(wt.topology, others), others, strict=True))
     if not torsions:
         return []
-    trajectory = wt.trajectory
-    angles = mdtraj.compute_dihedrals(trajectory, list(torsions.values()), periodic=False)
-    angles = (np.degrees(angles.astype(np.float64)) + 180) % 360 - 180
+    angles = (np.degrees(dihedral_angles(wt, list(torsions.values()))) + 180) % 360 - 180
     weights = wt.weights.numpy()
     n_frames = len(wt) if wt.kind == "mcmc" else wt.effective_sample_size
     # Planarity needs few frames.
-    x = trajectory.xyz[:: max(1, len(wt) // 200)]
+    x = in_space(wt.x[:: max(1, len(wt) // 200)])
     bonded = neighbours(wt.topology)
     classes = refined_colours(wt.topology)
     return [

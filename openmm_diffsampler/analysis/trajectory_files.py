@@ -1,36 +1,57 @@
 """Weighted trajectories on disk: frames in any format of mdtraj, and their weights beside them.
 
-``aldp.dcd`` comes with ``aldp.weights.npz`` (weights, labels, and a fingerprint of the frames), ``aldp.topology.pdb``
-and, on request, ``aldp.colvar`` for PLUMED.
+``aldp.dcd`` comes with ``aldp.weights.npz`` (weights, labels, the topology, and hashes of all of it and of the frames),
+``aldp.topology.pdb`` for other programs and, on request, ``aldp.colvar`` for PLUMED.
 """
 
-import hashlib
+from __future__ import annotations
+
 import importlib.util
 import json
 import os
-import uuid
-import zipfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from openmm import unit
 
+from openmm_diffsampler._common.quoting import shortened
+from openmm_diffsampler._common.sealed_files import DamagedFileError, file_hash
+from openmm_diffsampler._common.topologies import mdtraj_topology, topology_entries
+from openmm_diffsampler._common.whole_files import written_whole
 from openmm_diffsampler.targets.units import thermal_energy
+
+from .frame_files import fingerprint, read_frames, write_frames
+from .pdb_topology import fitting_topology, ordered_topology
+from .trajectory_archive import read_archive, write_archive
+from .trajectory_fields import ARRAYS, checked_fields
+
+if TYPE_CHECKING:
+    import mdtraj
+
+    from .weighted_trajectory import WeightedTrajectory
 
 __all__ = ["SUFFIXES", "load", "save"]
 
 #: Formats of mdtraj that hold many frames, and .npz, which keeps full precision and needs no topology.
 SUFFIXES = (".dcd", ".xtc", ".trr", ".nc", ".h5", ".pdb", ".cif", ".gro", ".mdcrd", ".xyz", ".npz")
-_FIELDS = ("log_weights", "reduced_potential", "log_q", "chain", "draw")
+#: Formats whose topology can hold Python code, which mdtraj runs.
+_UNSAFE = (".h5", ".hdf5", ".lh5")
 #: In kJ/mol, for PLUMED to read as weight zero where the logarithm is −inf.
 _ZERO_WEIGHT = -1e6
 
 
-def save(wt, path, plumed=False, overwrite=True):
+def save(
+    wt: WeightedTrajectory, path: str | os.PathLike[str], plumed: bool = False, overwrite: bool = True
+) -> list[Path]:
     """Write frames, weights and topology such that they can only be read back together.
 
     All files are written under temporary names and renamed at the end, the weights last; a save that is killed in
-    between leaves a pair that :func:`load` refuses, never one that looks right.
+    between leaves a pair that :func:`load` refuses, never one that looks right. The weights file has the topology with
+    every name and bond; names that a PDB file has no room for are shortened in the one beside.
 
     The COLVAR file has one line a frame with the fields ``time`` (frame number), ``logweight_kJ`` (kT·log w in kJ/mol)
     and ``logweight.bias`` (the same minus its maximum, so that exp(bias/kT) in PLUMED's REWEIGHT_BIAS cannot overflow).
@@ -58,6 +79,7 @@ def save(wt, path, plumed=False, overwrite=True):
         TypeError: a trajectory format for a density without particles.
         ImportError: .h5 without the `tables` package.
         FileExistsError: only with ``overwrite=False``.
+        OSError: the files cannot be written, as on a full disk.
         Files that were there before stay as they are.
 
     Example:
@@ -75,96 +97,100 @@ def save(wt, path, plumed=False, overwrite=True):
         raise TypeError(f"there is no topology, so nothing to write to {path.name}; save densities as {path.stem}.npz")
     if plumed and wt.temperature is None:
         raise ValueError("a PLUMED file holds kT·log w in kJ/mol; this trajectory has no temperature")
-    finals = {"frames": path, "topology": _beside(path, "topology.pdb"), "plumed": _beside(path, "colvar")}
-    finals["weights"] = path if path.suffix == ".npz" else _beside(path, "weights.npz")
-    wanted = (
-        {"frames", "weights"} | ({"topology"} if wt.topology is not None else set()) | ({"plumed"} if plumed else set())
-    )
-    finals = {name: final for name, final in finals.items() if name in wanted}
+    finals = _names(path, plumed, wt.topology is not None)
     existing = [str(final) for final in finals.values() if final.exists()]
     if existing and not overwrite:
         raise FileExistsError(f"{', '.join(existing)} exist; choose another name or pass overwrite=True")
 
-    token = uuid.uuid4().hex[:8]
-    # The suffix stays last, since mdtraj goes by it.
-    parts = {final: final.with_name(f".{token}.{final.name}") for final in finals.values()}
-    try:
-        if wt.topology is not None:
-            trajectory = wt.trajectory
-            first = trajectory[0]
-            # Only its topology is read back, and an exploded draw does not fit the columns of a PDB file.
-            first.xyz = first.xyz.clip(-90, 90)
-            first.save_pdb(str(parts[finals["topology"]]))
-        metadata = {"kind": wt.kind, "event_shape": list(wt.x.shape[1:]), "frames_file": path.name}
-        metadata["has_topology"] = wt.topology is not None
-        metadata["source_effective_sample_size"] = wt.source_effective_sample_size
-        metadata["temperature"] = None if wt.temperature is None else wt.temperature.value_in_unit(unit.kelvin)
-        arrays = {name: getattr(wt, name).numpy() for name in _FIELDS if getattr(wt, name) is not None}
-        if path.suffix == ".npz":
-            arrays["x"] = wt.x.numpy()
-            frames = arrays["x"]
+    topology = None if wt.topology is None else ordered_topology(wt.topology)
+    metadata, arrays = _contents(wt, topology)
+    # Left in reverse order, such that the frames are renamed first and the weights last.
+    with _errors_of(path), ExitStack() as stack:
+        parts = {name: stack.enter_context(written_whole(final)) for name, final in reversed(finals.items())}
+        if "frames" in parts:
+            frames = write_frames(parts["frames"], wt.x, topology)
         else:
-            frames = _write_and_read_back(trajectory, parts[path])
-        metadata["fingerprint"] = _fingerprint(frames)
-        with open(parts[finals["weights"]], "wb") as file:
-            np.savez(file, metadata=np.array(json.dumps(metadata)), **arrays)
-        if plumed:
-            _write_colvar(parts[finals["plumed"]], wt)
-        for final in dict.fromkeys(finals.values()):
-            os.replace(parts[final], final)
-    finally:
+            frames = arrays["x"] = wt.x.numpy()
+        if "topology" in parts:
+            _write_pdb(parts["topology"], wt, topology)
+        if "plumed" in parts:
+            _write_colvar(parts["plumed"], wt)
+        hashes = {f"{name}_hash": file_hash(parts[name]) if name in parts else None for name in ("frames", "topology")}
+        metadata |= {"frames_file": path.name, "fingerprint": fingerprint(frames), **hashes}
+        write_archive(parts["weights"], arrays, metadata)
+        # A disk that turns out to be full only now has to do so before the first file is replaced.
         for part in parts.values():
-            part.unlink(missing_ok=True)
-    return list(dict.fromkeys(finals.values()))
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+    return list(finals.values())
 
 
-def load(path, topology=None):
+def load(
+    path: str | os.PathLike[str], topology: mdtraj.Topology | str | os.PathLike[str] | None = None
+) -> dict[str, Any]:
     """Read frames and weights, and refuse a pair that was not written together.
 
     Arguments:
         path: the file of the frames.
-        topology: mdtraj Topology or a file that has one; by default the ``.topology.pdb`` beside the frames.
+        topology: mdtraj Topology or a file that has one; by default that in the weights file. Earlier versions have it
+            in the ``.topology.pdb`` beside the frames alone.
 
     Returns:
         dict of the arguments of WeightedTrajectory.
 
     Raises:
-        FileNotFoundError: the frames, weights or topology are missing.
-        ValueError: a damaged weights file, weights of other frames, or a topology of another number of atoms.
+        FileNotFoundError: the frames or weights are missing, or the topology of a file of an earlier version.
+        ValueError: a damaged file, weights of other frames, or a topology of another number of atoms.
+
+    Warns:
+        UserWarning: the ``.topology.pdb`` beside was changed, and does not count.
+        UnsealedFileWarning: the weights file is of an earlier version, without a checksum.
     """
     path = Path(path)
     _require_supported(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is no file")
     if path.name.endswith(".weights.npz"):
         raise ValueError(f"{path.name} holds weights alone; load the file of the frames, which has the same stem")
     weights_path = path if path.suffix == ".npz" else _beside(path, "weights.npz")
-    if not weights_path.exists():
+    if not weights_path.is_file():
         raise FileNotFoundError(
             f"{weights_path} does not exist, and {path.name} is not equally weighted data without it: copy both "
             f"files, or read the bare frames with mdtraj.load"
         )
+    arrays, metadata = read_archive(weights_path)
     try:
-        with np.load(weights_path, allow_pickle=False) as file:
-            fields = dict(file)
-        metadata = json.loads(str(fields.pop("metadata")))
-        event_shape, fingerprint = tuple(metadata["event_shape"]), metadata["fingerprint"]
-        frames = fields.pop("x") if path.suffix == ".npz" else None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{weights_path} is damaged or was not written by WeightedTrajectory.save: {error}") from error
+        checked_fields(arrays, metadata, has_frames=path.suffix == ".npz")
+        stored = arrays.pop("topology", None)
+        own = None if stored is None else mdtraj_topology(json.loads(stored.tobytes()))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(
+            f"{weights_path} is damaged or was not written by WeightedTrajectory.save: {shortened(error)}"
+        ) from None
 
-    topology = _find_topology(path, topology) if metadata["has_topology"] or topology is not None else None
+    event_shape = tuple(metadata["event_shape"])
+    is_given = topology is not None
+    if is_given:
+        topology = _given(topology)
+    elif metadata["has_topology"]:
+        topology = _read_beside(path) if own is None else own
     if topology is not None and topology.n_atoms != event_shape[0]:
         raise ValueError(f"{path} has {event_shape[0]} atoms and the topology {topology.n_atoms}")
-    if frames is None:
-        frames = _read(path, topology)
-    if _fingerprint(frames) != fingerprint:
-        raise ValueError(
-            f"{weights_path} does not belong to {path}: it was written with other frames, in {metadata['frames_file']}"
+    if path.suffix == ".npz":
+        frames = arrays.pop("x")
+    else:
+        is_known = metadata.get("frames_hash") is not None and metadata["frames_hash"] == file_hash(path)
+        frames = read_frames(path, len(arrays["log_weights"]), topology, is_known)
+    if fingerprint(frames) != metadata["fingerprint"]:
+        raise DamagedFileError(
+            f"{weights_path} does not belong to {path}: it was written with other frames, in "
+            f"{shortened(metadata['frames_file'])}"
         )
+    if not is_given and own is not None:
+        _warn_of_changes(path, weights_path, metadata)
     kelvin = metadata["temperature"]
     return {
-        **fields,
+        **arrays,
         "x": frames[..., : event_shape[-1]],
         "kind": metadata["kind"],
         "topology": topology,
@@ -173,7 +199,7 @@ def load(path, topology=None):
     }
 
 
-def _require_supported(path):
+def _require_supported(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path.name} has suffix {path.suffix!r}; supported are {', '.join(SUFFIXES)}")
     if path.suffix == ".h5" and importlib.util.find_spec("tables") is None:
@@ -182,61 +208,98 @@ def _require_supported(path):
         )
 
 
-def _beside(path, ending):
+def _beside(path: Path, ending: str) -> Path:
     return path.with_name(f"{path.stem}.{ending}")
 
 
-def _write_and_read_back(trajectory, path):
-    """Coordinates as a reader will see them, that is, with the rounding of the format."""
-    try:
-        trajectory.save(str(path))
-        frames = _read(path, trajectory.topology)
-        # The .xtc writer drops or garbles what overflows, without an error.
-        if frames.shape != trajectory.xyz.shape or not np.allclose(frames, trajectory.xyz, rtol=1e-4, atol=1e-3):
-            raise ValueError("what was read back differs from what was written")
-        return frames
-    except ValueError as error:
-        largest = np.abs(trajectory.xyz).max()
-        raise ValueError(
-            f"{path.suffix} cannot hold these coordinates, the largest of which is {largest:.4g} nm; "
-            f".dcd, .nc and .npz have no such limit: {error}"
-        ) from error
+def _names(path: Path, plumed: bool, has_topology: bool) -> dict[str, Path]:
+    """The files of a trajectory, in the order in which they take the place of older ones."""
+    names = {} if path.suffix == ".npz" else {"frames": path}
+    if has_topology:
+        names["topology"] = _beside(path, "topology.pdb")
+    if plumed:
+        names["plumed"] = _beside(path, "colvar")
+    return names | {"weights": path if path.suffix == ".npz" else _beside(path, "weights.npz")}
 
 
-def _read(path, topology):
-    """(n, n_atoms, 3) float32 in nm."""
-    import mdtraj
-
-    try:
-        return mdtraj.load(str(path), **({} if path.suffix == ".h5" else {"top": topology})).xyz
-    # The readers of mdtraj raise anything for a damaged file, a bare Exception included.
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as {topology.n_atoms} atoms in {path.suffix} format: {error}"
-        ) from error
-
-
-def _fingerprint(frames):
-    frames = np.ascontiguousarray(frames)
-    return hashlib.sha256(f"{frames.shape} {frames.dtype}".encode() + frames.tobytes()).hexdigest()
-
-
-def _find_topology(path, topology):
-    import mdtraj
-
-    if isinstance(topology, str | os.PathLike):
-        return mdtraj.load_topology(str(topology))
+def _contents(wt: WeightedTrajectory, topology: mdtraj.Topology | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the weights file holds, but for what depends on the frames."""
+    metadata = {
+        "kind": wt.kind,
+        "event_shape": list(wt.x.shape[1:]),
+        "has_topology": topology is not None,
+        "source_effective_sample_size": wt.source_effective_sample_size,
+        "temperature": None if wt.temperature is None else float(wt.temperature.value_in_unit(unit.kelvin)),
+    }
+    arrays = {name: getattr(wt, name).numpy() for name in ARRAYS if getattr(wt, name) is not None}
     if topology is not None:
+        text = json.dumps(topology_entries(topology), separators=(",", ":"))
+        arrays["topology"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    return metadata, arrays
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Errors of the system with the name of the file that was asked for, not of a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_pdb(path: Path, wt: WeightedTrajectory, topology: mdtraj.Topology) -> None:
+    """The first frame, for programs that read topologies from PDB files."""
+    first = wt[:1].trajectory
+    first.topology = fitting_topology(topology)
+    # An exploded draw does not fit the columns of a PDB file.
+    first.xyz = first.xyz.clip(-90, 90)
+    first.save_pdb(str(path))
+
+
+def _given(topology: mdtraj.Topology | str | os.PathLike[str]) -> mdtraj.Topology:
+    if not isinstance(topology, str | os.PathLike):
         return topology
+    if Path(topology).suffix in _UNSAFE:
+        raise ValueError(
+            f"{topology} may hold Python code, which reading it runs; if you trust it, pass "
+            f"mdtraj.load_topology({str(topology)!r})"
+        )
+    return _parsed(Path(topology))
+
+
+def _read_beside(path: Path) -> mdtraj.Topology:
     beside = _beside(path, "topology.pdb")
-    if beside.exists():
-        return mdtraj.load_topology(str(beside))
+    if beside.is_file():
+        return _parsed(beside)
     raise FileNotFoundError(
         f"{beside} does not exist; pass topology=, an mdtraj Topology or the path of a file with one"
     )
 
 
-def _write_colvar(path, wt):
+def _parsed(path: Path) -> mdtraj.Topology:
+    import mdtraj
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return mdtraj.load_topology(str(path))
+    # The readers of mdtraj raise anything for a damaged file.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a topology ({type(error).__name__}: {shortened(error)})") from None
+
+
+def _warn_of_changes(path: Path, weights_path: Path, metadata: dict[str, Any]) -> None:
+    beside, known = _beside(path, "topology.pdb"), metadata.get("topology_hash")
+    if known is not None and beside.is_file() and file_hash(beside) != known:
+        warnings.warn(
+            f"{beside} was changed after it was written, and is not read: the topology is the one in {weights_path}",
+            stacklevel=4,
+        )
+
+
+def _write_colvar(path: Path, wt: WeightedTrajectory) -> None:
     energy = thermal_energy(wt.temperature) * wt.log_weights.numpy()
     columns = [np.where(np.isneginf(e), _ZERO_WEIGHT, e) for e in (energy, energy - energy.max())]
     header = "! FIELDS time logweight_kJ logweight.bias"

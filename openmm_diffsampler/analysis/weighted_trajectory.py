@@ -4,11 +4,13 @@ from functools import cached_property
 
 import torch
 
+from openmm_diffsampler._common.sealed_files import DamagedFileError
 from openmm_diffsampler.targets.units import require_temperature
 
 from . import estimates, free_energy, mdanalysis_export, trajectory_files
 from .combining import chain_fields, joined_fields, resampled_rows
 from .diagnostics import chains_as_array, effective_sample_size
+from .dihedrals import in_space
 from .estimates import Estimate
 from .observables import default_observables
 from .validation import chain_labels, configurations, frame_labels, log_weights_of, row_indices
@@ -127,9 +129,8 @@ class WeightedTrajectory:
             raise TypeError("there is no topology, so no mdtraj trajectory; use .x for the coordinates")
         import mdtraj
 
-        xyz = torch.nn.functional.pad(self.x, (0, 3 - self.x.shape[2])).float()
         # A copy, since superposing or centring a mdtraj trajectory moves its atoms in place.
-        return mdtraj.Trajectory(xyz.numpy().copy(), self.topology)
+        return mdtraj.Trajectory(in_space(self.x).copy(), self.topology)
 
     def _replace(self, **changes):
         fields = {name: getattr(self, name) for name in (*_PER_FRAME, *_SHARED)} | changes
@@ -239,7 +240,11 @@ class WeightedTrajectory:
     @classmethod
     def load(cls, path, topology=None):
         """Read what :meth:`save` wrote; see :func:`~openmm_diffsampler.analysis.trajectory_files.load`."""
-        return cls(**trajectory_files.load(path, topology=topology))
+        fields = trajectory_files.load(path, topology=topology)
+        try:
+            return cls(**fields)
+        except (TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path} holds no weighted trajectory: {error}") from None
 
     to_mdanalysis = mdanalysis_export.to_mdanalysis
     describe = estimates.describe

@@ -169,7 +169,7 @@ class InternalTarget(Target):
 
     def _evaluate_guarded(self, y):
         c = self.coordinates
-        self.n_evaluations += len(y)
+        self._count(len(y))
         z = y * self.widths
         x = c.place(z).to(self.device)
         u, force, valid = self.cartesian._evaluate_guarded(x)
@@ -188,6 +188,9 @@ class InternalTarget(Target):
 
     def _evaluate(self, y):
         return self._evaluate_guarded(y)[:2]
+
+    def _count_products(self, n):
+        """Differences of scores count for themselves."""
 
     def _score_vjp(self, y, v):
         """vᵀ∂s/∂y by central differences of scores; relative error about 1e-8 in double precision."""

@@ -10,8 +10,12 @@ import numpy as np
 
 __all__ = ["place", "pull_back", "volume"]
 
+# Anew in each process, in about a second. On disk numba keeps machine code and pickles without a checksum, in folders
+# that others may write to, and where it finds no folder it gives up.
+_compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"nsz", "contract"})
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nsz", "contract"})
+
+@_compiled
 def place(z, order, centre, axis, reference, x):
     """Positions x (n, N, 3): the first atom at the origin, the second on the x axis, the third in the xy plane."""
     n, n_atoms = len(z), len(order)
@@ -50,7 +54,7 @@ def place(z, order, centre, axis, reference, x):
             x[row, i, 2] = x[row, j, 2] + along * ez + across * pz - beside * qz
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nsz", "contract"})
+@_compiled
 def pull_back(x, g, order, centre, axis, reference, is_main, out):
     r"""Derivatives `out` with respect to internal coordinates, of what has derivatives `g` with respect to `x`.
 
@@ -106,7 +110,7 @@ def pull_back(x, g, order, centre, axis, reference, is_main, out):
             out[row, 2 * n_atoms - 3 + k - 3] = -(e0 * t0 + e1 * t1 + e2 * t2)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"nsz", "contract"})
+@_compiled
 def volume(z, n_atoms, log_volume, score):
     """log r₁² Π r_k² sin θ_k of each row, −∞ out of range, and its derivatives, zero for torsions."""
     for row in range(len(z)):

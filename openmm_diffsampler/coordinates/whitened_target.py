@@ -117,6 +117,9 @@ class WhitenedTarget(Target):
     def _evaluate(self, x):
         return self._evaluate_guarded(x)[:2]
 
+    def _count_products(self, n):
+        """Those of the InternalTarget count."""
+
     def _score_vjp(self, x, v):
         return self.internal._score_vjp(self.to_internal(x), v @ self.scale.T) @ self.scale
 

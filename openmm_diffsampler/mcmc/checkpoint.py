@@ -1,21 +1,37 @@
 """Interrupted runs on disk: blocks of draws, each with the state of the chains after it."""
 
+from __future__ import annotations
+
+import contextlib
 import hashlib
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
+
+from openmm_diffsampler._common.checkpoint_folders import held_checkpoint
+from openmm_diffsampler._common.folder_lock import LOCK_FILES, held
+from openmm_diffsampler._common.quoting import shortened
+from openmm_diffsampler._common.sealed_files import DamagedFileError
+
+from .blocks import Block, block_name, read_blocks, write_block
+from .draws import Draws
 
 __all__ = ["Checkpoint"]
 
+State = tuple[dict[str, torch.Tensor], dict[str, Any]]
+
 
 class Checkpoint:
-    """A folder of files ``block-00000.safetensors``, …, each written whole or not at all.
+    """A folder of files ``block-00000006-00000008.safetensors``, named by their draws, each written whole and sealed.
 
-    A block holds the draws since the block before it, the state of chains and random numbers, and the settings of the
-    run, so that the newest block is all that a resumed run needs beside the earlier draws.
+    A block holds the draws since the block before it, the state of chains and random numbers, the settings of the run,
+    and a hash of the block before it; so the newest one knows all that belong to the run. The state in the warm-up is
+    in a file of its own. Other files are left alone.
 
     Arguments:
         folder: where blocks are; made if absent.
@@ -23,35 +39,48 @@ class Checkpoint:
         initial: starting positions, which it must share too.
     """
 
-    def __init__(self, folder, settings, initial):
+    def __init__(self, folder: str | os.PathLike[str], settings: dict[str, Any], initial: torch.Tensor) -> None:
         self.folder = Path(folder)
         start = hashlib.sha256(initial.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
         self.settings = settings | {"initial positions": start, "shape": list(initial.shape)}
         self.n_saved = 0
+        self._names: list[str] = []
+        self._after: tuple[str, str] | None = None
+        self._holding = contextlib.ExitStack()
 
-    def _blocks(self):
-        return sorted(self.folder.glob("block-*.safetensors"))
-
-    def load(self, drawn):
-        """Append saved draws to `drawn`; return (tensors, numbers) of the newest block, or None if there is none.
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody else out of the folder until the block ends.
 
         Raises:
-            ValueError: a damaged block, or one of another run.
+            FolderInUseError: another process or thread writes to it.
+        """
+        with held_checkpoint(self.folder), self._holding:
+            yield
+
+    def load(self, drawn: Draws, template: State, frame: torch.Size) -> State | None:
+        """Append saved draws to `drawn`; return (tensors, numbers) of the newest block, or None if there is none.
+
+        Arguments:
+            drawn: the draws of this run, none so far.
+            template: a state of this run, whose tensors have the shapes, and whose numbers the kinds, of a saved one.
+            frame: shape of one draw of all chains.
+
+        Raises:
+            DamagedFileError: a block that is missing or damaged.
+            ValueError: a run with other settings, or with more draws.
         """
         newest = None
-        for path in self._blocks():
-            try:
-                with safe_open(path, "pt") as block:
-                    metadata = json.loads(block.metadata()["run"])
-                    tensors = {name: block.get_tensor(name) for name in block.keys()}  # noqa: SIM118
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-                reason = f"{path} is damaged ({error}); delete the folder {self.folder} to start over"
-                raise ValueError(reason) from None
-            self._require_same(metadata["settings"], path)
-            for x, u in zip(tensors.pop("drawn x", ()), tensors.pop("drawn u", ()), strict=True):
-                drawn.positions.append(x.clone())
-                drawn.energies.append(u.clone())
-            newest = tensors, metadata["numbers"]
+        for block in read_blocks(self.folder):
+            path = self.folder / block.name
+            self._require_same(block.run["settings"], path)
+            x, u = block.tensors.pop("drawn x", None), block.tensors.pop("drawn u", None)
+            _require_state(block, path, template)
+            if x is not None:
+                _require_draws(x, u, frame, path)
+                drawn.extend(x, u)
+            self._take(block)
+            newest = block.tensors, block.run["numbers"]
         if len(drawn) > drawn.n_draws:
             raise ValueError(
                 f"{self.folder} holds {len(drawn)} draws, more than the {drawn.n_draws} asked for; ask for at least as "
@@ -60,7 +89,11 @@ class Checkpoint:
         self.n_saved = len(drawn)
         return newest
 
-    def _require_same(self, settings, path):
+    def _take(self, block: Block) -> None:
+        self._names.append(block.name)
+        self._after = (block.name, block.link) if block.stop else None
+
+    def _require_same(self, settings: dict[str, Any], path: Path) -> None:
         ours = json.loads(json.dumps(self.settings))
         differing = [name for name in ours if ours[name] != settings.get(name)]
         if differing:
@@ -69,14 +102,100 @@ class Checkpoint:
                 "with it, or delete the folder to start over"
             )
 
-    def save(self, drawn, tensors, numbers):
-        """Write the draws that no block holds yet, with the state after them."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        if len(drawn) > self.n_saved:
-            tensors |= {"drawn x": drawn.x(self.n_saved), "drawn u": drawn.u(self.n_saved)}
-        path = self.folder / f"block-{len(self._blocks()):05d}.safetensors"
-        unfinished = path.with_suffix(".unfinished")
-        save_file(tensors, unfinished, {"run": json.dumps({"settings": self.settings, "numbers": numbers})})
-        os.replace(unfinished, path)
+    def save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
+        """Write the draws that no block holds yet, with the state after them.
+
+        Where somebody deleted blocks of this run meanwhile, all draws are written again, as one block.
+
+        Raises:
+            OSError: they cannot be written; the blocks that are there stay good.
+        """
+        self._hold_again()
+        is_whole = all((self.folder / name).is_file() for name in self._names)
+        start, after = (self.n_saved, self._after) if is_whole else (0, None)
+        if len(drawn) > start:
+            tensors = tensors | {"drawn x": drawn.x(start), "drawn u": drawn.u(start)}
+        run = {"settings": self.settings, "numbers": numbers}
+        link = write_block(self.folder, start, len(drawn), after, tensors, run)
+        name = block_name(start, len(drawn))
+        if not is_whole:
+            for other in set(self._names) - {name}:
+                (self.folder / other).unlink(missing_ok=True)
+            self._names = []
+        if name not in self._names:
+            self._names.append(name)
+        self._after = (name, link) if len(drawn) else None
         self.n_saved = len(drawn)
+
+    def _hold_again(self) -> None:
+        """Hold the folder anew after somebody deleted it."""
+        if not (self.folder / LOCK_FILES[0]).exists():
+            self._holding.enter_context(held(self.folder))
+
+    def kept(self) -> str:
+        """What an interrupt leaves, for its message."""
+        if not self._names:
+            return "nothing was kept yet"
+        what = f"{self.n_saved:,} draws" if self.n_saved else "the warm-up so far"
+        return f"the checkpoint in {self.folder} holds {what}"
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Say which file it was whose state the block could not put back.
+
+        Raises:
+            DamagedFileError: it could not.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise _unfit(self.folder / self._names[-1], shortened(error)) from None
+
+
+def _unfit(path: Path, reason: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} is damaged, or of another version: {reason}. Delete it to go on from what is before it, or the folder "
+        f"{path.parent} to start over"
+    )
+
+
+def _require_state(block: Block, path: Path, template: State) -> None:
+    tensors, numbers = template
+    if block.tensors.keys() != tensors.keys():
+        raise _unfit(path, f"it holds {shortened(sorted(block.tensors))}, and a state has {sorted(tensors)}")
+    for name, ours in tensors.items():
+        found = block.tensors[name]
+        if found.shape != ours.shape or found.dtype != ours.dtype:
+            raise _unfit(
+                path,
+                f"its {name} are {tuple(found.shape)} of {found.dtype}, those of this run {tuple(ours.shape)} of "
+                f"{ours.dtype}",
+            )
+    ours = json.loads(json.dumps(numbers))
+    found = {"n_thinned": 0} | block.run["numbers"]  # earlier versions stopped at draws alone
+    if not _is_alike(found, ours):
+        raise _unfit(path, "its numbers are not those of such a run")
+
+
+def _require_draws(x: torch.Tensor, u: torch.Tensor | None, frame: torch.Size, path: Path) -> None:
+    is_right = u is not None and x.shape[1:] == frame and u.shape == x.shape[:2]
+    if not is_right or not (x.is_floating_point() and u.is_floating_point()):
+        found = f"draws are {tuple(x.shape)}, energies {None if u is None else tuple(u.shape)}"
+        raise _unfit(path, f"{found}; a draw of this run is {tuple(frame)}")
+
+
+def _is_alike(found: object, ours: object) -> bool:
+    """Whether a plain value is of the kind of ours: the same entries, finite numbers where there are numbers."""
+    if isinstance(ours, bool | str) or ours is None:
+        return type(found) is type(ours)
+    if isinstance(ours, int):
+        return type(found) is int
+    if isinstance(ours, float):
+        return type(found) in (int, float) and math.isfinite(found)
+    if isinstance(ours, list):
+        return isinstance(found, list) and len(found) == len(ours) and all(map(_is_alike, found, ours))
+    if not isinstance(found, dict):
+        return False
+    if not ours:  # counts of what was proposed
+        return all(_is_alike(value, [0.0, 0]) for value in found.values())
+    return found.keys() == ours.keys() and all(_is_alike(found[name], ours[name]) for name in ours)

@@ -78,12 +78,17 @@ def recommended_sampler(
 
 
 def _require_bonds(target: Target, initial: Any, n_chains: int | None) -> None:
-    """Raise where a molecule of the target has no bonds in the topology, which is there."""
-    missing = _missing_bonds(target, initial, n_chains)
-    if target.topology is not None and unbonded_molecules(target.system, target.topology, missing):
+    """Raise for a molecule without bonds in the topology: torsions that nobody knows are not turned."""
+    missing, topology = _missing_bonds(target, initial, n_chains), target.topology
+    molecules = unbonded_molecules(target.system, topology, missing) if missing else []
+    if molecules:
+        what = "has no topology" if topology is None else "has a topology without bonds"
+        if topology is not None and topology.n_bonds:
+            what += f" of {len(molecules)} of its molecules (that of {topology.atom(molecules[0][0])})"
         raise ValueError(
-            f"the topology of {target.name} lacks {how_to_add_bonds(target.topology, missing)}. Without bonds no "
-            'torsion is turned, which gives wrong populations; coordinates="cartesian" samples it all the same'
+            f"{target.name} {what}, and its forces bind {len(missing)} pairs of atoms: no torsion can be turned, and "
+            "Cartesian chains rarely cross their barriers. Add the bonds (topology.addBond, CONECT records of a PDB "
+            'file, or the file that the System was made from), or ask for coordinates="cartesian"'
         )
 
 

@@ -1,13 +1,17 @@
 """Batches of Markov chains: warm-up, draws, progress, checkpoints."""
 
+import contextlib
 import warnings
+from typing import NamedTuple
 
 import torch
 
+from openmm_diffsampler._common.interrupts import deferred_interrupts
 from openmm_diffsampler.analysis import WeightedTrajectory
-from openmm_diffsampler.targets.free_fragments import UnnormalisableDensityWarning
+from openmm_diffsampler.targets.normalisability import UnnormalisableDensityWarning
 
 from .checkpoint import Checkpoint
+from .draws import Draws
 from .progress import progress_bar
 from .state import ChainState, initial_state
 
@@ -27,8 +31,8 @@ class BatchedSampler:
         if not target.is_normalisable:
             warnings.warn(
                 f"the density of {target.name} cannot be normalised, since nothing holds its parts together: chains "
-                "drift apart for ever, and what they give depends on how long they run. Hold molecules together by "
-                "targets.with_container(...) or targets.with_distance_restraint(...), or use a periodic box",
+                "drift apart for ever, and what they give depends on how long they run. Hold molecules together, for "
+                "example by targets.with_restrained_fragments(system, 1.5 * unit.nanometer)",
                 UnnormalisableDensityWarning,
                 stacklevel=3,
             )
@@ -71,7 +75,10 @@ class BatchedSampler:
 
         Raises:
             ValueError: a start of the wrong shape or of infinite energy, counts below one, a checkpoint of other
-                settings.
+                settings, or one that is damaged or lacks a block.
+            FolderInUseError: another process or thread draws into the folder of the checkpoint.
+            OSError: the checkpoint cannot be written; what it holds stays good.
+            KeyboardInterrupt: after an interrupt; the message says what was kept.
         """
         for name, value, least in (("n_draws", n_draws, 1), ("n_warmup", n_warmup, 0), ("thinning", thinning, 1)):
             if value < least:
@@ -79,32 +86,20 @@ class BatchedSampler:
         state = self._start(initial, n_chains).repeated(self.n_rungs)
         generator = torch.Generator(self.target.device).manual_seed(seed)
         self._reset()
-        drawn = _Draws(n_draws)
-        store = None
+        drawn, store = Draws(n_draws), None
         if checkpoint is not None:
             settings = {"n_warmup": n_warmup, "thinning": thinning, "seed": seed, "sampler": self.describe()}
             store = Checkpoint(checkpoint, settings, state.x)
-            saved = store.load(drawn)
-            if saved is not None:
-                state = self._restore(saved, generator)
-        warmed = self._n_warmed
-        every = checkpoint_every or max(1, n_draws // 10)
-        with progress_bar(self, n_warmup + n_draws * thinning, warmed + len(drawn) * thinning, progress) as advance:
-            for k in range(warmed, n_warmup):
-                state = self._sweep(state, generator, adapt=True)
-                self._n_warmed += 1
-                advance(state)
-                if store is not None and (k + 1) % max(1, n_warmup // 4) == 0 and k + 1 < n_warmup:
-                    store.save(drawn, *self._saved(state, generator))
-            if len(drawn) == 0:
-                self._finish_warmup()
-            while len(drawn) < n_draws:
-                for _ in range(thinning):
-                    state = self._sweep(state, generator)
-                    advance(state)
-                drawn.append(*self._kept(state, generator))
-                if store is not None and (len(drawn) % every == 0 or len(drawn) == n_draws):
-                    store.save(drawn, *self._saved(state, generator))
+        counts = _Counts(n_warmup, thinning, checkpoint_every or max(1, n_draws // 10))
+        try:
+            with contextlib.nullcontext() if store is None else store.held():
+                self._run(state, drawn, generator, counts, store, progress)
+        except KeyboardInterrupt:
+            kept = "nothing was kept, since no checkpoint was asked for" if store is None else store.kept()
+            raise KeyboardInterrupt(
+                f"stopped after {self._n_warmed:,} of {n_warmup:,} sweeps of the warm-up and {len(drawn):,} of "
+                f"{n_draws:,} draws; {kept}"
+            ) from None
         self.statistics = [kernel.statistics() for kernel in self.kernels]
         return WeightedTrajectory.from_chains(
             drawn.x(),
@@ -112,6 +107,62 @@ class BatchedSampler:
             topology=self._frames_of.topology,
             temperature=self._frames_of.temperature,
         )
+
+    def _run(self, state, drawn, generator, counts, store, progress):
+        """Sweep from the state, or from where a checkpoint left off, to the last draw.
+
+        Raises:
+            KeyboardInterrupt: an interrupt was heard; where there is a checkpoint, the sweep at hand is finished, and
+                all of it is saved.
+        """
+        n_thinned = 0
+        if store is not None:
+            template = self._saved(state, generator)
+            frame = (len(state) // self.n_rungs, *self._frames_of.event_shape)
+            saved = store.load(drawn, (template[0], template[1] | {"n_thinned": 0}), torch.Size(frame))
+            if saved is not None:
+                with store.explaining():
+                    state = self._restore(saved, generator)
+                    n_thinned = saved[1].get("n_thinned", 0)
+                    counts.require_possible(self._n_warmed, n_thinned)
+
+        def save(n_thinned=0):
+            tensors, numbers = self._saved(state, generator)
+            store.save(drawn, tensors, numbers | {"n_thinned": n_thinned})
+
+        n_warmup, thinning, every = counts
+        warmed, n_draws = self._n_warmed, drawn.n_draws
+        done = warmed + len(drawn) * thinning + n_thinned
+        listen = contextlib.nullcontext(()) if store is None else deferred_interrupts()
+        bar = progress_bar(self, n_warmup + n_draws * thinning, done, progress)
+        with listen as interrupted, bar as advance:
+            for k in range(warmed, n_warmup):
+                state = self._sweep(state, generator, adapt=True)
+                self._n_warmed += 1
+                advance(state)
+                due = (k + 1) % max(1, n_warmup // 4) == 0
+                if store is not None and (due or interrupted) and k + 1 < n_warmup:
+                    save()
+                if interrupted:
+                    raise KeyboardInterrupt
+            if len(drawn) == 0 and n_thinned == 0:
+                self._finish_warmup()
+            while len(drawn) < n_draws:
+                while n_thinned < thinning:
+                    state = self._sweep(state, generator)
+                    advance(state)
+                    n_thinned += 1
+                    if interrupted and n_thinned < thinning:
+                        if len(drawn) > store.n_saved:
+                            save(n_thinned)
+                        raise KeyboardInterrupt
+                n_thinned = 0
+                drawn.append(*self._kept(state, generator))
+                due = len(drawn) % every == 0 or len(drawn) == n_draws
+                if store is not None and (due or interrupted):
+                    save()
+                if interrupted:
+                    raise KeyboardInterrupt
 
     def states(self, initial, *, n_chains=None, n_warmup=100, seed=0):
         """The states of all chains in the coordinates of :attr:`target`, sweep after sweep without end.
@@ -187,21 +238,17 @@ class BatchedSampler:
         return ChainState(*(tensors[name].to(self.target.device) for name in ("x", "u", "score")))
 
 
-class _Draws:
-    """States kept so far, with those that no checkpoint holds yet."""
+class _Counts(NamedTuple):
+    """Sweeps of the warm-up, and from draw to draw; draws from one checkpoint to the next."""
 
-    def __init__(self, n_draws):
-        self.n_draws, self.positions, self.energies = n_draws, [], []
+    n_warmup: int
+    thinning: int
+    every: int
 
-    def __len__(self):
-        return len(self.positions)
-
-    def append(self, x, u):
-        self.positions.append(x.cpu())
-        self.energies.append(u.cpu())
-
-    def x(self, start=0):
-        return torch.stack(self.positions[start:])
-
-    def u(self, start=0):
-        return torch.stack(self.energies[start:])
+    def require_possible(self, n_warmed, n_thinned):
+        """Raise ValueError unless a run can be after so many sweeps of the warm-up and since the last draw."""
+        if not (0 <= n_warmed <= self.n_warmup and 0 <= n_thinned < self.thinning):
+            raise ValueError(
+                f"it is after {n_warmed} of {self.n_warmup} sweeps of the warm-up and {n_thinned} of {self.thinning} "
+                "sweeps of a draw"
+            )

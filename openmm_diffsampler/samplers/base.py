@@ -9,7 +9,7 @@ import torch
 
 from openmm_diffsampler.analysis import WeightedTrajectory
 from openmm_diffsampler.analysis.forward_diagnostics import forward_diagnostics
-from openmm_diffsampler.targets import Target, load_system
+from openmm_diffsampler.targets import load_system
 
 from .sampler_files import load_folder, pretrained_folder, save_folder
 from .training import Training
@@ -50,20 +50,6 @@ def require_options(given, least, weights):
     return {name: int(value) for name, value in given.items()}
 
 
-def require_normalisable(target: Target) -> None:
-    """Raise where a density has no norm, which log Z and weights would pretend to know.
-
-    Raises:
-        ValueError: molecules that nothing holds together.
-    """
-    if not target.is_normalisable:
-        raise ValueError(
-            f"the density of {target.name} cannot be normalised, since nothing holds its parts together: its log Z is "
-            "infinite. Hold molecules together by targets.with_container(...) or targets.with_distance_restraint(...), "
-            "or use a periodic box"
-        )
-
-
 class Sampler(ABC):
     """A generator of independent, weighted samples of a target, trained from energies and scores alone.
 
@@ -98,7 +84,11 @@ class Sampler(ABC):
     is_first_process = True
 
     def __init__(self, target, preset="default", *, seed=0, **settings):
-        require_normalisable(target)
+        if not target.is_normalisable:
+            raise ValueError(
+                f"{target.name} has molecules that nothing holds together: its density has no integral, and there is "
+                "nothing to learn; restrain them, for example by targets.with_restrained_fragments"
+            )
         self.target, self.preset, self.seed = target, preset, int(seed)
         self.settings = self._settings(preset, settings)
         with torch.random.fork_rng(devices=[]):

@@ -1,15 +1,15 @@
 """The training loop that every sampler shares: processes, averaging, metrics, checkpoints, diagnosis."""
 
+import contextlib
 import math
 import os
-import signal
-import threading
 import time
-from contextlib import contextmanager
 
 import torch
 
-from .metrics import MetricsLog
+from openmm_diffsampler._common.interrupts import Interrupts, listening
+
+from .metrics import MetricsLog, require_own_metrics
 from .progress import sampling_progress, training_progress
 from .run_checkpoints import RunCheckpoints
 
@@ -41,7 +41,8 @@ class Training:
         generator: torch Generator of this process.
         rank, n_processes: of this process, and how many there are.
         progress: whether this process shows progress.
-        interrupted: not empty once somebody wants the run to stop.
+        interrupted: :class:`~openmm_diffsampler._common.interrupts.Interrupts`, true once somebody wants the run to
+            stop.
         model: the sampler's, wrapped for several processes.
     """
 
@@ -50,7 +51,7 @@ class Training:
         self.fabric = fabric or _fabric(sampler.target.device, precision)
         self.rank, self.n_processes = self.fabric.global_rank, self.fabric.world_size
         self.step, self.seconds, self._best, self._is_finite = 0, 0.0, math.inf, True
-        self.progress, self.interrupted = False, []
+        self.progress, self.interrupted = False, Interrupts()
         device = sampler.target.device
         self.generator = torch.Generator(device).manual_seed(sampler.seed + 1_000_003 * self.rank)
         settings = sampler.settings
@@ -98,38 +99,65 @@ class Training:
     def run(self, checkpoint, checkpoint_every, metrics, metrics_every, progress):
         """Train, and leave the record in the sampler; see :meth:`Sampler.fit`."""
         start = time.perf_counter()
-        self.sampler._set_up(self)
         store = None if checkpoint is None else RunCheckpoints(checkpoint, self)
-        partial = None if store is None else store.load()
-        before, self.progress = self.seconds, progress and self.rank == 0
-        with _interrupts() as self.interrupted:
-            if self.step == 0:
-                self.sampler._prepare(self)
-            log = None
-            if self.rank == 0:
-                log = MetricsLog(metrics if metrics is not None else checkpoint, metrics_every, self.step)
-                log.load_state_dict(partial or {})
-            bar = training_progress(
-                self.sampler.target.name, self.n_steps, self.step, lambda: self.n_evaluations, self.progress
-            )
-            with bar as advance, torch.enable_grad():
-                while not self._is_over():
-                    values = self._one_step()
-                    self.seconds = before + time.perf_counter() - start
-                    row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
-                    self._check(row, store)
-                    advance(self.step, values)
-                    stop = self.anywhere(bool(self.interrupted))
-                    due = self.step % checkpoint_every == 0 or self._is_over()
-                    if store is not None and (due or stop):
-                        store.save({} if log is None else log.state_dict())
-                    if stop:
-                        where = "" if store is None else f"; the checkpoint in {store.folder} holds all of it"
-                        raise KeyboardInterrupt(f"stopped after {self.step} of {self.n_steps} steps{where}")
+        folder = metrics if metrics is not None else checkpoint
+        if self.rank == 0:
+            require_own_metrics(folder)
+        self.progress, self._doing = progress and self.rank == 0, "before the first step"
+        try:
+            with (
+                listening() as self.interrupted,
+                contextlib.nullcontext() if store is None else store.held(),
+                torch.inference_mode(False),
+                torch.enable_grad(),  # wherever it is called from
+            ):
+                seconds = self._train(store, checkpoint_every, folder, metrics_every, start)
+        except KeyboardInterrupt as interrupt:
+            stage = str(interrupt) or f"stopped {self._doing}"
+            raise KeyboardInterrupt(f"{stage}; {self._kept(store)}") from None
+        self._leave_record(seconds)
+
+    def _train(self, store, checkpoint_every, folder, metrics_every, start):
+        """All that a run does while it holds its folder; returns the seconds of all runs that led here."""
+        self.sampler._set_up(self)
+        gathered = None if store is None else store.load()
+        before = self.seconds
+        if self.step == 0:
+            self.sampler._prepare(self)
+        log = MetricsLog(folder, metrics_every, self.step, gathered) if self.rank == 0 else None
+        name = self.sampler.target.name
+        bar = training_progress(name, self.n_steps, self.step, lambda: self.n_evaluations, self.progress)
+        with bar as advance, self.interrupted.deferred():
+            while not self._is_over():
+                self._doing = f"in step {self.step + 1} of {self.n_steps}"
+                values = self._one_step()
+                self.seconds = before + time.perf_counter() - start
+                row = None if log is None else log.add(self.step, values | {"seconds": self.seconds})
+                self._check(row, store)
+                advance(self.step, values)
+                stop = self.anywhere(bool(self.interrupted))
+                due = self.step % checkpoint_every == 0 or self._is_over()
+                if store is not None and (due or stop):
+                    store.save({} if log is None else log.state_dict())
+                if stop:
+                    raise KeyboardInterrupt(f"stopped after {self.step} of {self.n_steps} steps")
+        self._doing = "after the last step, while sampling was prepared"
+        # Of several processes, all have to stop at the same place.
+        with contextlib.nullcontext() if self.n_processes == 1 else self.interrupted.deferred():
             self.sampler._finish(self)
         if log is not None:
             log.close()
-        self._leave_record(before + time.perf_counter() - start)
+        return before + time.perf_counter() - start
+
+    def _kept(self, store):
+        """What an interrupt leaves, for its message."""
+        if store is None:
+            return "nothing was kept, since no checkpoint was asked for"
+        newest = store.newest()
+        if newest is None:
+            return "nothing was kept yet"
+        what = "all of it" if newest == self.step else f"the first {newest} steps"
+        return f"the checkpoint in {store.folder} holds {what}"
 
     def _is_over(self):
         return self.step >= self.n_steps or self.sampler._is_done(self)
@@ -213,16 +241,25 @@ class Training:
         }
 
     def load_state(self, state):
-        """Put back what :meth:`state` gave."""
+        """Put back what :meth:`state` gave.
+
+        The part of the sampler comes first: where that is not what it should be, nothing has changed.
+        """
+        before = dict(vars(self.sampler))
+        try:
+            self.sampler._load_training_state(state["sampler"])
+        except Exception:
+            vars(self.sampler).clear()
+            vars(self.sampler).update(before)
+            raise
         self.step, self.seconds, self._best = state["step"], state["seconds"], state["best"]
         self._start_evaluations = self.sampler.target.n_evaluations - state["n_evaluations"]
         self.sampler.model.load_state_dict(state["model"])
         self.sampler.average.load_state_dict(state["average"])
         whole = self.optimizer.state_dict()
-        whole["state"] = {int(k): v for k, v in state.get("optimizer", {}).items()}
+        whole["state"] = {int(k): v for k, v in state["optimizer"].items()}
         self.optimizer.load_state_dict(whole)
         self.generator.set_state(state["generator"].cpu())
-        self.sampler._load_training_state(state["sampler"])
 
 
 def _fabric(device, precision):
@@ -238,17 +275,3 @@ def _fabric(device, precision):
     fabric = Fabric(accelerator=accelerator, precision=precision, **processes)
     fabric.launch()
     return fabric
-
-
-@contextmanager
-def _interrupts():
-    """A list that an interrupt or a request to terminate adds to, so that the step at hand is finished first."""
-    seen, previous = [], {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, lambda n, _: seen.append(n))
-    try:
-        yield seen
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -19,9 +19,9 @@ from .analytic import (
     rings,
 )
 from .base import Target
-from .containers import with_container, with_distance_restraint
-from .free_fragments import UnnormalisableDensityWarning
+from .normalisability import UnnormalisableDensityWarning
 from .openmm_target import BackendMismatchError, OpenMMTarget
+from .restraints import with_distance_restraint, with_restrained_fragments
 from .system import AnalyticSystem, MolecularSystem, list_systems, load_system, save_system
 from .terms.translate import UnsupportedForceError
 
@@ -52,6 +52,6 @@ __all__ = [
     "ring",
     "rings",
     "save_system",
-    "with_container",
     "with_distance_restraint",
+    "with_restrained_fragments",
 ]

@@ -5,7 +5,13 @@ from math import prod
 
 import torch
 
+from openmm_diffsampler._common.names import require_name
+
+from .backends.threads import RenewedLock
+
 __all__ = ["Target"]
+
+_counting = RenewedLock()
 
 
 class Target(ABC):
@@ -16,6 +22,11 @@ class Target(ABC):
 
     A configuration with NaN, infinite or overlapping coordinates gets u = +inf and a zero score, never NaN, and no
     other row of the batch notices.
+
+    :attr:`n_evaluations` counts: a configuration whose energy and score are computed is one evaluation, and a product
+    of its Hessian with a vector is two, what central differences of scores take. They are two also where a closed form
+    gives the product, for about the work of two, so that counts do not depend on the backend. A target that rests on
+    another counts what it asks of that one. Threads may evaluate one target; a copy counts for itself, pickled or not.
 
     Arguments:
         event_shape: shape of one configuration: ``(n_particles, n_dimensions)`` for particles, ``(d,)`` otherwise.
@@ -34,11 +45,11 @@ class Target(ABC):
     topology = None
     #: A configuration of a molecule (n_atoms, 3) in nm to start from, where one is known, else None.
     positions = None
+    #: Whether exp(−u) has an integral; not where molecules drift apart for ever.
+    is_normalisable = True
     #: Of the coordinates that turn in circles, one turn: a tensor like a configuration, infinite for real numbers; None
     #: where there are none. u has these periods, and Z counts one of each.
     periods = None
-    #: Whether Z is finite. It is not where molecules can drift apart for ever, and then no log Z can be given.
-    is_normalisable = True
     #: Shape of the periodic square lattice that the coordinates of a field lie on, row by row; None elsewhere.
     lattice = None
     #: Where u(−x) = u(x), a vector like a configuration that tells x from −x by the sign of their product; else None.
@@ -48,7 +59,7 @@ class Target(ABC):
         if dtype not in (torch.float32, torch.float64):
             raise TypeError(f"dtype is {dtype}; supported are torch.float32 and torch.float64")
         self.event_shape = tuple(event_shape)
-        self.name = name
+        self.name = require_name(name, "the name of a target")
         self.translation_invariant = translation_invariant
         self.dtype = dtype
         self.device = torch.device(device)
@@ -81,8 +92,17 @@ class Target(ABC):
             score = self._evaluate(x)[1]
             return torch.autograd.grad(score, x, v)[0]
 
+    def _count(self, n):
+        """Count n evaluations, also beside other threads."""
+        with _counting:
+            self.n_evaluations += n
+
+    def _count_products(self, n):
+        """Count n products of a Hessian with a vector; nothing where :meth:`_score_vjp` counts what it evaluates."""
+        self._count(2 * n)
+
     def _evaluate_guarded(self, x):
-        self.n_evaluations += len(x)
+        self._count(len(x))
         u, score = self._evaluate(x)
         valid = u.isfinite() & score.flatten(1).isfinite().all(1) & x.flatten(1).isfinite().all(1)
         if not valid.all():
@@ -92,12 +112,12 @@ class Target(ABC):
 
     def _from_kernel(self, kernel, x):
         """What a compiled kernel gives, which has guarded the rows itself."""
-        self.n_evaluations += len(x)
+        self._count(len(x))
         u, score = kernel.energy_and_forces(x)
         return u, score, u < torch.inf
 
     def _score_vjp_guarded(self, x, v):
-        self.n_evaluations += len(x)
+        self._count_products(len(x))
         product = self._score_vjp(x, v)
         return torch.where(self.per_row(product.flatten(1).isfinite().all(1)), product, 0.0)
 
@@ -153,7 +173,7 @@ class Target(ABC):
     def hessian_product(self, x, v):
         """∇∇u(x) v for a vector of each configuration: x, v (n, *event_shape) → (n, *event_shape); no derivatives.
 
-        An evaluation each. Rows that are not finite are zero.
+        Two evaluations each. Rows that are not finite are zero.
 
         Example:
             >>> from openmm_diffsampler import GaussianMixture

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from .bonded_pairs import PairTerm, pair_terms
 from .elements import bond_length, element_symbols
+from .pair_terms import PairTerm, pair_terms
 
 if TYPE_CHECKING:
     import mdtraj

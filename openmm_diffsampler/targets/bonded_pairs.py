@@ -1,139 +1,97 @@
-"""Which particles of a System are bonded, by its forces."""
+"""Which particles of a System are bonded to each other, as far as its forces tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations
+from typing import TYPE_CHECKING
 
+import numpy as np
 import openmm
 
-__all__ = ["PairTerm", "excluded_pairs", "forces_of", "joined_particles", "pair_terms"]
+from .elements import NONMETALS, bond_length, element_symbols
+from .pair_terms import PairTerm, excluded_pairs, pair_terms
 
-#: What force fields call the length at which the energy of a bond is lowest.
-_LENGTHS = ("r0", "b0", "l0", "d0", "x0", "req", "r_eq", "r_0", "re", "length", "r_equil", "r_min", "rmin")
+if TYPE_CHECKING:
+    import mdtraj
 
+__all__ = ["bonded_pairs"]
 
-#: Kind of term → how many particles it has; a CMAP torsion has eight.
-_PARTICLES = {"Bond": 2, "Angle": 3, "Torsion": 4, "TorsionTorsion": 5}
-
-
-@dataclass(frozen=True)
-class PairTerm:
-    """A term of two particles, such as a bond or a restraint.
-
-    Attributes:
-        pair: the particles, the lower index first.
-        source: class of the force.
-        length: where its energy is lowest in nm, or None where that is not known.
-        stiffness: k of ½k(r − length)² in kJ/mol/nm², or None.
-    """
-
-    pair: tuple[int, int]
-    source: str
-    length: float | None = None
-    stiffness: float | None = None
+#: A pair is bonded if it is no longer than this many times the usual bond of the elements; the second number is for
+#: pairs with a common neighbour (Urey–Bradley terms), and where distances are all that is known.
+_LONGEST, _LONGEST_BY_LENGTH = 1.5, 1.2
+#: From this stiffness (kJ/mol/nm²) on, and up to this length (nm), a harmonic term is a bond whatever the elements say.
+_STIFF, _LONG = 5000.0, 0.6
 
 
-def forces_of(system: openmm.System) -> Iterator[openmm.Force]:
-    """Every force, those within a CustomCVForce or ATMForce included."""
-    waiting = list(system.getForces())
-    while waiting:
-        force = waiting.pop(0)
-        yield force
-        if isinstance(force, openmm.CustomCVForce):
-            waiting += [force.getCollectiveVariable(k) for k in range(force.getNumCollectiveVariables())]
-        elif isinstance(force, openmm.ATMForce):
-            waiting += [force.getForce(k) for k in range(force.getNumForces())]
+def bonded_pairs(
+    system: openmm.System, topology: mdtraj.Topology | None = None, positions: np.ndarray | None = None
+) -> set[tuple[int, int]]:
+    """Pairs of particles that the System keeps at the length of a bond.
 
+    Pairs come from every force: harmonic and custom bonds, compounds and centroids of two particles, multipoles, and
+    those among the exclusions, angles and torsions that lie as near each other as bonded atoms do. Where no force has
+    any, as in a machine-learnt potential, nonmetals at that distance are bonded. Urey–Bradley terms, restraints and
+    1–4 terms are told from bonds by their length.
 
-def joined_particles(force: openmm.Force) -> Iterator[list[int]]:
-    """Particles of each bonded term of a force: of bonds, angles, torsions, maps, compounds, and groups of one each.
+    Arguments:
+        system: openmm System.
+        topology: an mdtraj Topology of its particles, which tells their elements; without it masses do. Its bonds
+            count as well.
+        positions: (n_atoms, 3) in nm; without them only forces that say how long their bonds are count.
 
     Example:
-        >>> angles = openmm.HarmonicAngleForce(); _ = angles.addAngle(3, 4, 5, 2.0, 400.0)
-        >>> list(joined_particles(angles))
-        [[3, 4, 5]]
+        >>> from openmm_diffsampler import load_system
+        >>> molecule = load_system("alanine-dipeptide")
+        >>> len(bonded_pairs(molecule.system)), len(bonded_pairs(load_system("lj13").system))
+        (21, 0)
     """
-    if isinstance(force, openmm.CustomCentroidBondForce):
-        groups = [list(force.getGroupParameters(k)[0]) for k in range(force.getNumGroups())]
-        for k in range(force.getNumBonds()):
-            yield [i for g in force.getBondParameters(k)[0] for i in groups[g]]
-        return
-    for noun, n in _PARTICLES.items():
-        if not hasattr(force, f"getNum{noun}s"):
-            continue
-        first = 1 if isinstance(force, openmm.CMAPTorsionForce) else 0  # its row begins with the number of the map
-        get = getattr(force, f"get{noun}Parameters")
-        for k in range(getattr(force, f"getNum{noun}s")()):
-            row = get(k)
-            yield list(row[first : n + 5 * first]) if isinstance(row[0], int) else list(row[0])
-
-
-def pair_terms(system: openmm.System) -> list[PairTerm]:
-    """Every term of two particles: bonds of any force, restraints, and 1–2 pairs of multipoles.
-
-    Terms without any stiffness are left out.
-
-    Example:
-        >>> system = openmm.System(); _ = [system.addParticle(12.0) for _ in range(2)]
-        >>> bonds = openmm.CustomBondForce("k*(r-r0)^4"); _ = bonds.addPerBondParameter("r0")
-        >>> _ = bonds.addGlobalParameter("k", 1e6); _ = bonds.addBond(1, 0, [0.15]); _ = system.addForce(bonds)
-        >>> pair_terms(system)
-        [PairTerm(pair=(0, 1), source='CustomBondForce', length=0.15, stiffness=None)]
-    """
-    found = []
-    for force in forces_of(system):
-        name = type(force).__name__
-        if isinstance(force, openmm.HarmonicBondForce):
-            for k in range(force.getNumBonds()):
-                a, b, length, stiffness = force.getBondParameters(k)
-                if stiffness._value > 0:
-                    found.append(PairTerm(_sorted(a, b), name, length._value, stiffness._value))
-        elif isinstance(force, openmm.CustomBondForce):
-            column = _column_of_length(force)
-            for k in range(force.getNumBonds()):
-                a, b, values = force.getBondParameters(k)
-                found.append(PairTerm(_sorted(a, b), name, None if column is None else values[column]))
-        elif isinstance(force, openmm.AmoebaMultipoleForce):
-            kind = openmm.AmoebaMultipoleForce.Covalent12
-            for a in range(force.getNumMultipoles()):
-                found += [PairTerm((a, b), name) for b in force.getCovalentMap(a, kind) if a < b]
-        else:
-            found += [PairTerm(_sorted(*row), name) for row in joined_particles(force) if len(set(row)) == 2]
-    pairs = [system.getConstraintParameters(k) for k in range(system.getNumConstraints())]
-    return found + [PairTerm(_sorted(a, b), "constraint", length._value) for a, b, length in pairs]
-
-
-def excluded_pairs(system: openmm.System) -> set[tuple[int, int]]:
-    """Pairs that some force leaves out or that a bonded term holds together: 1–2 and 1–3 pairs, and often 1–4 ones."""
-    found = set()
-    for force in forces_of(system):
-        for row in joined_particles(force):
-            found.update(_sorted(a, b) for a, b in combinations(set(row), 2) if len(row) <= 8)
-        if hasattr(force, "getNumExclusions") and not isinstance(force, openmm.CustomHbondForce):
-            for k in range(force.getNumExclusions()):
-                found.add(_sorted(*force.getExclusionParticles(k)))
-        if hasattr(force, "getNumExceptions"):
-            for k in range(force.getNumExceptions()):
-                a, b, *values = force.getExceptionParameters(k)
-                if not any(getattr(value, "_value", value) for value in _strengths(force, values)):
-                    found.add(_sorted(a, b))
-        if hasattr(force, "getParticleExclusions"):
-            for a in range(force.getNumParticles()):
-                found.update(_sorted(a, b) for b in force.getParticleExclusions(a) if a != b)
+    symbols, terms = element_symbols(system, topology), pair_terms(system)
+    bonds = set() if topology is None else {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
+    bonded: dict[int, set[int]] = {i: set() for i in range(system.getNumParticles())}
+    around: dict[int, set[int]] = {i: set() for i in bonded}
+    for a, b in bonds:
+        bonded[a].add(b)
+        bonded[b].add(a)
+    for a, b in bonds | {term.pair for term in terms}:
+        around[a].add(b)
+        around[b].add(a)
+    found = bonds | {term.pair for term in terms if _is_bond(term, symbols, bonded, around, positions)}
+    near = set() if positions is None else _near_pairs(positions, symbols) - found
+    if near:
+        excluded = excluded_pairs(system)
+        organic = {p for p in near if symbols[p[0]] in NONMETALS and symbols[p[1]] in NONMETALS}
+        found |= near & excluded if terms or excluded else organic
     return found
 
 
-def _strengths(force: openmm.Force, values: list) -> list:
-    """Of the parameters of an exception, those that make it an interaction: all but the size of NonbondedForce's."""
-    return [values[0], values[2]] if isinstance(force, openmm.NonbondedForce) else values
+def _is_bond(
+    term: PairTerm,
+    symbols: list[str | None],
+    bonded: dict[int, set[int]],
+    around: dict[int, set[int]],
+    x: np.ndarray | None,
+) -> bool:
+    a, b = term.pair
+    usual = bond_length(symbols[a], symbols[b])
+    share = bool(around[a] & around[b])
+    if usual is None:  # beads: every harmonic bond but those between second neighbours
+        return (term.stiffness or term.length) is not None and not bonded[a] & bonded[b]
+    length = term.length
+    if length is None and x is not None:
+        length = float(np.linalg.norm(x[a] - x[b]))
+    if length is None:
+        return False
+    if length < (_LONGEST_BY_LENGTH if share else _LONGEST) * usual:
+        return True
+    return not share and (term.stiffness or 0) >= _STIFF and length <= _LONG
 
 
-def _column_of_length(force: openmm.CustomBondForce) -> int | None:
-    names = [force.getPerBondParameterName(k).lower() for k in range(force.getNumPerBondParameters())]
-    return next((names.index(name) for name in _LENGTHS if name in names), None)
+def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> set[tuple[int, int]]:
+    """Pairs of known elements within the length of a bond."""
+    from scipy.spatial import cKDTree
 
-
-def _sorted(a: int, b: int) -> tuple[int, int]:
-    return (a, b) if a < b else (b, a)
+    found, longest = set(), 0.35
+    for a, b in cKDTree(x).query_pairs(longest):
+        usual = bond_length(symbols[a], symbols[b])
+        if usual is not None and np.linalg.norm(x[a] - x[b]) < _LONGEST_BY_LENGTH * usual:
+            found.add((a, b))
+    return found

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import openmm
 
-from .bonded_pairs import forces_of, joined_particles, pair_terms
 from .elements import NONMETALS, bond_length, element_symbols
+from .pair_terms import forces_of, joined_particles, pair_terms
 
-if TYPE_CHECKING:
-    import mdtraj
-
-__all__ = ["fragments_of"]
+__all__ = ["fragments"]
 
 #: A pair is joined if it is no longer than this many times the usual bond between the elements.
 _LONGEST = 1.3
@@ -24,33 +20,32 @@ _FAR, _FARTHER, _RISE = 1e4, 1e6, 50.0
 _HOLDING = ("HarmonicBondForce", "AmoebaMultipoleForce", "constraint")
 
 
-def fragments_of(
-    system: openmm.System, positions: np.ndarray, topology: mdtraj.Topology | None = None
-) -> list[list[int]]:
-    """Particles that belong together: by bonds of the topology, by bonded forces, or as near as bonded elements are.
+def fragments(
+    system: openmm.System, bonds: Iterable[tuple[int, int]] = (), positions: np.ndarray | None = None
+) -> list[set[int]]:
+    """Particles that belong together: by bonded forces, by the bonds of a topology, or as near as bonded elements are.
 
     A CustomBondForce joins only where its energy rises without bound: not with Lennard-Jones terms of single pairs.
 
     Arguments:
         system: openmm System.
-        positions: (n_atoms, 3) in nm.
-        topology: mdtraj Topology of the particles.
+        bonds: pairs of particles, as of a topology.
+        positions: (n_atoms, 3) in nm, or None.
 
     Returns:
-        list of lists of particles, the smallest first.
+        list of sets of particles, the smallest first.
 
     Example:
         >>> from openmm_diffsampler import load_system
-        >>> peptide, cluster = load_system("alanine-dipeptide"), load_system("lj13")
-        >>> [len(fragments_of(s.system, s.positions._value)) for s in (peptide, cluster)]
+        >>> [len(fragments(load_system(name).system)) for name in ("alanine-dipeptide", "lj13")]
         [1, 13]
     """
     joined = _Joined(system.getNumParticles())
-    if topology is not None:
-        for a, b in topology.bonds:
-            joined.join([a.index, b.index])
-    for pair in _near_pairs(positions, element_symbols(system, topology)):
+    for pair in bonds:
         joined.join(pair)
+    if positions is not None:
+        for pair in _near_pairs(positions, element_symbols(system)):
+            joined.join(pair)
     for term in pair_terms(system):
         if term.source in _HOLDING:
             joined.join(term.pair)
@@ -80,10 +75,10 @@ class _Joined:
         for i in particles[1:]:
             self._parent[self.root(i)] = self.root(particles[0])
 
-    def groups(self) -> list[list[int]]:
+    def groups(self) -> list[set[int]]:
         found = {}
         for i in range(len(self._parent)):
-            found.setdefault(self.root(i), []).append(i)
+            found.setdefault(self.root(i), set()).add(i)
         return sorted(found.values(), key=len)
 
 

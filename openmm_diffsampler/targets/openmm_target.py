@@ -1,6 +1,6 @@
 """The Boltzmann density of an OpenMM System as a target for torch samplers."""
 
-import hashlib
+import copy
 import logging
 import os
 import warnings
@@ -11,14 +11,15 @@ import torch
 from openmm import unit
 
 from .backends.kernel import KernelBackend, KernelTooLargeError
-from .backends.openmm_backend import OpenMMBackend, fastest_platform
+from .backends.openmm_backend import OpenMMBackend, fastest_platform, require_picklable
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
 from .bond_scale import BondScale
-from .free_fragments import UnnormalisableDensityWarning, what_is_free
+from .normalisability import warn_of_free_fragments
 from .positions import positions_array
 from .system_checks import generic_positions, require_samplable
+from .system_hash import parameter_hash
 from .terms.translate import UnsupportedForceError, translate_system
 from .topology_order import require_same_order
 from .units import require_temperature, thermal_energy
@@ -44,7 +45,8 @@ class OpenMMTarget(Target):
     positions; disagreement raises.
 
     Arguments:
-        system: openmm System without constraints, virtual sites, massless particles and barostat.
+        system: openmm System without constraints, virtual sites, massless particles and barostat. Do not change it
+            afterwards: a copy of the target, and a forked process, read it again.
         temperature: openmm Quantity.
         topology: openmm.app or mdtraj Topology of the atoms, with its bonds; trajectories need it.
         backend: ``"kernel"``: closed-form energies and forces, compiled for the CPU, for the forces listed in
@@ -60,7 +62,8 @@ class OpenMMTarget(Target):
         dtype: precision of the evaluation. torch.float32 is about twice as fast in closed form.
         device: where backend "torch" evaluates, "cpu" or "cuda".
         platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
-            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties.
+            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties. A
+            System with a PythonForce or a force of a plugin, whose code may keep state, has one context.
 
     Raises:
         TypeError: `system` is no System, the temperature has no unit, or positions are a quantity of another library.
@@ -122,45 +125,24 @@ class OpenMMTarget(Target):
             raise ValueError("the energy near the positions is not finite; give positions without overlapping atoms")
         self.translation_invariant = _is_translation_invariant(reference, nearby, exact)
         self._warn_of_unbonded_molecules(start)
-        self._warn_of_free_fragments(start, reference)
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
         self._choose(backend, nearby)
         self._compare(nearby, exact)
+        u = lambda x: reference.energy_and_forces(torch.as_tensor(x))[0].numpy() * self._beta  # noqa: E731
+        self.is_normalisable = warn_of_free_fragments(
+            name, system, self.topology, start, u, translation_invariant=self.translation_invariant
+        )
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
 
     def identity(self):
-        """As for every target, with the temperature, the backend and a hash of the System."""
-        digest = hashlib.sha256(openmm.XmlSerializer.serialize(self.system).encode()).hexdigest()[:16]
+        """As for every target, with the temperature, the backend and a hash of what the energy depends on."""
         kelvin = repr(float(self.temperature.value_in_unit(unit.kelvin))).removesuffix(".0")
-        own = {"system": digest, "temperature": f"{kelvin} K", "backend": self.backend}
+        own = {"system": parameter_hash(self.system), "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
 
     def require_start(self, x: torch.Tensor) -> None:
         """Raise a ValueError where the bonds of configurations (n, n_atoms, 3) say that they are not in nm."""
         self._bond_scale.require(x.detach().cpu().numpy(), "initial positions")
-
-    def _warn_of_free_fragments(self, start: np.ndarray, reference: OpenMMBackend) -> None:
-        """Set `is_normalisable`, and warn where it is False."""
-
-        def reduced_potential(x: np.ndarray) -> np.ndarray:
-            return self._beta * reference.energy_and_forces(torch.as_tensor(x))[0].numpy()
-
-        free = what_is_free(
-            self.system,
-            start,
-            reduced_potential,
-            self.topology,
-            translation_invariant=self.translation_invariant,
-        )
-        self.is_normalisable = not free
-        if free:
-            warnings.warn(
-                f"the density of {self.name} cannot be normalised: {free}. What can leave drifts away for ever, so "
-                "there is no equilibrium and no log Z. Hold molecules together by targets.with_container(...) or "
-                "targets.with_distance_restraint(...), or use a periodic box",
-                UnnormalisableDensityWarning,
-                stacklevel=3,
-            )
 
     def _warn_of_unbonded_molecules(self, start: np.ndarray) -> None:
         from openmm_diffsampler import coordinates
@@ -219,7 +201,10 @@ class OpenMMTarget(Target):
         return "torch", evaluator, f"closed forms exist for every force, and torch runs them on {self.device}"
 
     def _pool_in_words(self):
-        return f"{self._evaluator.platform} platform, {len(self._evaluator.contexts)} contexts"
+        pool, kinds = self._evaluator, " and ".join(self._evaluator.foreign)
+        if kinds:
+            return f"{pool.platform} platform, one context, since the code of a {kinds} may keep state"
+        return f"{pool.platform} platform, {pool.n_contexts} contexts"
 
     @property
     def _n_atoms(self):
@@ -231,6 +216,21 @@ class OpenMMTarget(Target):
         on_cpu = options["platform"] in ("Reference", "CPU")
         options["n_contexts"] = options["n_contexts"] or (os.cpu_count() if on_cpu else 1)
         return OpenMMBackend(self.system, dtype=self.dtype, device=self.device, **options)
+
+    def __reduce_ex__(self, protocol):
+        require_picklable(self.system)
+        return super().__reduce_ex__(protocol)
+
+    def __copy__(self):
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
+    def __deepcopy__(self, memo):
+        memo[id(self.system)] = self.system  # which does not change, and need not be one that OpenMM can write down
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        vars(copied).update({name: copy.deepcopy(value, memo) for name, value in vars(self).items()})
+        return copied
 
     def _compare(self, nearby, exact):
         result = self._evaluator.energy_and_forces(nearby.to(self.device, self.dtype))
@@ -280,9 +280,9 @@ def _mdtraj_topology(topology, system):
 
 
 def _is_translation_invariant(reference, nearby, exact):
-    """Whether moving everything leaves the energy as it is, to rounding."""
-    shift = torch.tensor([0.31, -0.23, 0.17], dtype=torch.float64)
-    moved = reference.energy_and_forces(nearby + shift)[0]
+    """Whether moving everything, a little or out of any container, leaves the energy as it is, to rounding."""
+    shifts = torch.tensor([[0.31, -0.23, 0.17], [97.0, -61.0, 83.0]], dtype=torch.float64)
+    moved = torch.stack([reference.energy_and_forces(nearby + shift)[0] for shift in shifts])
     scale = exact[0].abs() + exact[1].flatten(1).norm(dim=1) + 1e-3
     return bool(((moved - exact[0]).abs() <= 1e-9 * scale).all())
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from openmm import System, app, unit
 
-from .system_files import closest, read_metadata, read_molecule
+from openmm_diffsampler._common.names import as_name
+
+from .system_files import read_molecule
+from .system_metadata import closest, read_metadata, require_whole
 from .system_writer import save_system
 
 __all__ = ["AnalyticSystem", "MolecularSystem", "list_systems", "load_system", "save_system"]
@@ -96,7 +99,7 @@ class AnalyticSystem:
         return DENSITIES[self.density](**self.parameters, name=self.name, **kwargs)
 
 
-def load_system(name_or_path):
+def load_system(name_or_path: str | Path, *, trust: bool = False) -> "MolecularSystem | AnalyticSystem":
     """A built-in system by name, or your own from a folder.
 
     The folder holds ``topology.pdb``, ``system.xml`` and ``system.yaml``; :func:`save_system` writes one. A name
@@ -104,13 +107,21 @@ def load_system(name_or_path):
 
     Arguments:
         name_or_path: a name from :func:`list_systems`, or the path of a folder.
+        trust: run Python code that ``system.xml`` holds (a ``PythonForce``), and read forces of plug-ins. Without it
+            such a folder is refused, and no code of its author's runs.
 
     Returns:
         :class:`MolecularSystem`, or :class:`AnalyticSystem` for a density in closed form.
 
     Raises:
         FileNotFoundError: no such system or folder, or a file is missing from it.
-        ValueError: a file is damaged, the files do not fit together, or ``system.yaml`` has wrong or missing entries.
+        UntrustedCodeError: the folder holds code; a ValueError.
+        DamagedFileError: a file is not the one that was saved; a ValueError.
+        ValueError: a file cannot be read, the files do not fit together, or ``system.yaml`` has wrong or missing
+            entries.
+
+    Warns:
+        UnsealedFileWarning: the folder has no checksums, since it was written by hand or by an earlier version.
 
     Example:
         >>> system = load_system("lj13")
@@ -119,10 +130,11 @@ def load_system(name_or_path):
     """
     directory = _directory(name_or_path)
     metadata = read_metadata(directory)
-    metadata.setdefault("name", directory.resolve().name)
+    metadata.setdefault("name", as_name(directory.resolve().name))
+    require_whole(directory, metadata.pop("files", {}))
     if "density" in metadata:
         return AnalyticSystem(**metadata)
-    system, topology, positions = read_molecule(directory)
+    system, topology, positions = read_molecule(directory, trust)
     return MolecularSystem(system=system, topology=topology, positions=positions, **metadata)
 
 

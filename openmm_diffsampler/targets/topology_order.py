@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from .bonded_pairs import pair_terms
 from .elements import symbol_of_mass
+from .pair_terms import pair_terms
 
 if TYPE_CHECKING:
     import mdtraj

@@ -10,6 +10,7 @@ from openmm_diffsampler.analysis import (
     basin_populations,
     default_observables,
     free_energy_surface,
+    molecule_torsions,
     torsion_angles,
 )
 
@@ -188,3 +189,16 @@ def test_torsions_of_several_residues():
     with pytest.raises(ValueError, match="has phi, phi:2, psi, psi:2, omega, omega:2"):
         torsion_angles(wt, "phi:3")
     assert list(default_observables(wt))[::2] == ["cos phi:1", "cos phi:2", "cos psi:1", "cos psi:2"]
+
+
+def test_torsions_copy_no_frames(dipeptide_chains, weighted_dipeptide, monkeypatch):
+    """Angles are those of mdtraj to the last bit, and the frames are not copied to know them."""
+    expected = [md.compute_dihedrals(wt.trajectory, [(4, 6, 8, 14)]) for wt in (dipeptide_chains, weighted_dipeptide)]
+    monkeypatch.setattr(WeightedTrajectory, "trajectory", property(lambda self: pytest.fail("frames were copied")))
+    for wt, angles in zip((dipeptide_chains, weighted_dipeptide), expected, strict=True):
+        degrees = np.degrees(angles[:, 0].astype(np.float64))
+        assert np.array_equal(torsion_angles(wt, "phi"), (degrees + 180) % 360 - 180)
+        wt.free_energy_surface("phi", "psi", bins=6)
+        basin_populations(wt)
+        assert {"phi", "psi"} <= {torsion.name for torsion in molecule_torsions(wt)}
+        assert set(default_observables(wt)) >= {"cos phi", "sin psi"}

@@ -1,49 +1,20 @@
 """The commands as a user types them."""
 
 import json
-import logging
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
 from openmm import unit
-from typer.testing import CliRunner
 
 from openmm_diffsampler import WeightedTrajectory, save_system
-from openmm_diffsampler.cli import app
-from openmm_diffsampler.running import prepare_folder
+from tests.integration.shell import completed, process
 from tests.mcmc.torsion_chain import TorsionChain
 
 SHORT = ["--chains", "8", "--draws", "40", "--warmup", "10", "--thinning", "1", "--no-progress"]
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Function of words → result of the command in this process, which has imported already what takes seconds."""
-    monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("openmm_diffsampler.targets.backends.kernel")
-    handlers, level = logger.handlers, logger.level
-
-    def run(*words):
-        result = CliRunner().invoke(app, words, catch_exceptions=False)
-        logger.handlers, logger.level = handlers, level  # those of a command write to its own output
-        return result
-
-    return run
-
-
-def completed(*words, cwd):
-    """The same in a process of its own."""
-    return subprocess.run(process(*words), capture_output=True, text=True, cwd=cwd)
-
-
-def process(*arguments):
-    """The call of a process of its own."""
-    return [sys.executable, "-c", "from openmm_diffsampler.cli import app; app()", *arguments]
 
 
 def test_systems_lists_the_built_in_ones(tmp_path):
@@ -56,7 +27,7 @@ def test_run_killed_and_run_again_equals_a_whole_run(command, tmp_path):
     assert whole.exit_code == 0, whole.stderr
     call = process("run", "alanine-dipeptide", *SHORT, "--output", "killed")
     killed = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    while not list(tmp_path.glob("killed/checkpoint/block-0000[4-9]*")) and killed.poll() is None:
+    while not list(tmp_path.glob("killed/checkpoint/block-000000[123]*")) and killed.poll() is None:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -98,16 +69,6 @@ def test_replica_exchange_and_coordinates(command):
     ):
         result = command("run", system, *few, *words, "--output", "refused")
         assert result.exit_code == 1 and message in " ".join(result.stderr.split()), result.stderr
-
-
-def test_overwriting_forgets_the_finished_run(tmp_path):
-    (tmp_path / "checkpoint").mkdir()
-    (tmp_path / "diagnostics.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="finished run"):
-        prepare_folder(tmp_path, overwrite=False)
-    prepare_folder(tmp_path, overwrite=True)
-    (tmp_path / "checkpoint").mkdir()
-    assert prepare_folder(tmp_path, overwrite=False) == tmp_path / "checkpoint"
 
 
 def test_densities_without_particles(command, tmp_path):
@@ -165,7 +126,7 @@ def test_train_interrupted_and_run_again(command, tmp_path):
         time.sleep(0.02)
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate()
-    assert interrupted.returncode == 1 and "the same command goes on from there" in " ".join(errors.split())
+    assert interrupted.returncode == 130 and "the same command goes on from there" in " ".join(errors.split())
     again = completed(*TRAIN, "--steps", "400", cwd=tmp_path)
     assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
 

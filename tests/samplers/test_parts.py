@@ -59,7 +59,8 @@ def test_states_come_back(tmp_path):
 def test_metrics_are_means_and_forget_what_comes_after_the_step_of_a_resume(tmp_path):
     log = MetricsLog(tmp_path, every=2)
     for step in range(1, 7):
-        log.add(step, {"loss": float(step), "rare": 1.0 if step == 3 else float("nan")})
+        every_step = {"loss": float(step), "gradient norm": 1.0, "seconds": 0.0}
+        log.add(step, every_step | {"rare": 1.0 if step == 3 else float("nan")})
     log.close()
     again = MetricsLog(tmp_path, every=2, step=4)
     again.add(5, {"loss": 50.0})

@@ -4,6 +4,7 @@ import re
 
 import openmm
 import pytest
+import yaml
 from openmm import unit
 
 from openmm_diffsampler.targets.system import load_system, save_system
@@ -11,9 +12,14 @@ from openmm_diffsampler.targets.system import load_system, save_system
 
 @pytest.fixture
 def folder(tmp_path):
-    """A user's own folder: a copy of lj13 called cluster."""
+    """A user's own folder: a copy of lj13 called cluster, without checksums, as one that was written by hand."""
     lj13 = load_system("lj13")
-    return save_system(tmp_path / "cluster", lj13.system, lj13.topology, lj13.positions, 300 * unit.kelvin)
+    folder = save_system(tmp_path / "cluster", lj13.system, lj13.topology, lj13.positions, 300 * unit.kelvin)
+    entries = yaml.safe_load((folder / "system.yaml").read_text())
+    del entries["files"], entries["sha256"]
+    (folder / "system.yaml").write_text(yaml.safe_dump(entries))
+    (folder / "topology.json").unlink()
+    return folder
 
 
 @pytest.mark.parametrize("file", ["topology.pdb", "system.xml", "system.yaml"])

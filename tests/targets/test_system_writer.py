@@ -5,6 +5,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
+from openmm_diffsampler._common.topologies import topology_entries
 from openmm_diffsampler.targets.system import MolecularSystem, load_system, save_system
 
 
@@ -77,19 +78,45 @@ def test_a_file_is_not_overwritten(folder):
         save_system(folder / "system.xml", **_trimer(), overwrite=True)
 
 
-def _renamed(name):
-    arguments = _trimer()
-    for atom in arguments["topology"].atoms():
+def _renamed(*names, residue="CLU"):
+    topology = _trimer()["topology"]
+    for atom, name in zip(topology.atoms(), names, strict=True):
         atom.name = name
-    return {"topology": arguments["topology"]}
+    next(topology.residues()).name = residue
+    return topology
 
 
 def _bonded():
+    """A bond that a PDB file of a standard residue has no room for, as in head-to-tail cyclic peptides."""
+    topology = _renamed("CA", "N", "C", residue="ALA")
+    topology.addBond(*list(topology.atoms())[::2])
+    return topology
+
+
+def _in_a_cell_of_zeros():
     topology = _trimer()["topology"]
-    topology.addBond(*list(topology.atoms())[:2])
-    for residue in topology.residues():
-        residue.name = "ALA"
-    return {"topology": topology}
+    topology.setUnitCellDimensions(openmm.Vec3(0, 0, 0) * unit.nanometer)
+    return topology
+
+
+ODD = {
+    "one name for all": _renamed("Ar", "Ar", "Ar"),
+    "names of five letters": _renamed("C1000", "C1001", "C1002"),
+    "names without letters": _renamed("", "é", "日本"),
+    "a residue of a long name": _renamed("A", "B", "C", residue="LIGAND-17"),
+    "a bond that PDB does not know": _bonded(),
+    "a unit cell of zeros": _in_a_cell_of_zeros(),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_topologies_that_a_pdb_file_cannot_hold_come_back(tmp_path, what):
+    arguments = _trimer() | {"topology": ODD[what]}
+    loaded = load_system(save_system(tmp_path / "x", **arguments))
+    assert topology_entries(loaded.topology) == topology_entries(ODD[what])
+    assert loaded.mdtraj_topology.n_bonds == ODD[what].getNumBonds()
+    difference = (loaded.positions - arguments["positions"]).value_in_unit(unit.nanometer)
+    assert np.abs(difference).max() <= 0.5001e-4
 
 
 @pytest.mark.parametrize(
@@ -107,8 +134,6 @@ def _bonded():
             "positions change by .* in the PDB format",
         ),
         ({"topology": _trimer(4)["topology"]}, ValueError, "the system has 3 particles and the topology 4 atoms"),
-        (_renamed("Ar"), ValueError, "residue CLU 1 has several atoms called 'Ar'"),
-        (_bonded(), ValueError, "the topology has 1 bonds and 0 after the PDB format"),
         ({"temperature": 300}, TypeError, "temperature is 300, without a unit"),
         ({"temperature": 300 * unit.nanometer}, TypeError, "which is not a temperature"),
         ({"temperature": 0 * unit.kelvin}, ValueError, "must be positive"),

@@ -9,6 +9,9 @@ from ..base import Target
 
 __all__ = ["GaussianMixture", "gmm40"]
 
+#: Rounding error of u, in kT, that evaluating the square expanded may cost.
+_TOLERANCE = 1e-10
+
 
 class GaussianMixture(Target):
     r"""p(x) = Σ_k w_k N(x; μ_k, diag(s_k²)), normalised, so that u = −log p and log Z = 0.
@@ -48,13 +51,21 @@ class GaussianMixture(Target):
         self.means = means.to(dtype=dtype, device=device)
         self.scales = _scales(scales, means.shape).to(dtype=dtype, device=device)
         self.log_weights = _log_weights(weights, len(means)).to(dtype=dtype, device=device)
+        self._is_expanded = self._keeps_digits_expanded()
+
+    def _keeps_digits_expanded(self):
+        """Whether μ²/s², which cancels from u of a sample where the square is expanded, leaves its digits alone."""
+        if self.dtype == torch.float32:
+            return False
+        largest = float((self.means / self.scales).square().sum(1).max())
+        return torch.finfo(self.dtype).eps * largest < _TOLERANCE
 
     def _parameters(self):
         numbers = torch.cat([self.means.flatten(), self.scales.flatten(), self.log_weights]).double().cpu().numpy()
         return {"density": hashlib.sha256(numbers.tobytes()).hexdigest()[:16]}
 
     def _evaluate(self, x):
-        if self.dtype == torch.float32:  # where expanding the square costs digits
+        if not self._is_expanded:
             return self._mixture(x, self.means, self.scales**2)
         # The square of (x − μ)/s, expanded: products of matrices, and no array of all differences.
         precision = 1 / self.scales**2
@@ -105,7 +116,8 @@ class GaussianMixture(Target):
 
     def mode(self, x):
         """Index of the nearest component centre: (n, d) → (n,) in 0 … K−1."""
-        return torch.cdist(self._validated(x), self.means).argmin(1)
+        how = "use_mm_for_euclid_dist_if_necessary" if self._is_expanded else "donot_use_mm_for_euclid_dist"
+        return torch.cdist(self._validated(x), self.means, compute_mode=how).argmin(1)
 
 
 def gmm40(*, name="gmm40", dtype=torch.float64, device="cpu"):

@@ -1,30 +1,89 @@
-"""Threads that share a batch."""
+"""Threads that share a batch, locks, and what a forked child does without its parent's threads."""
+
+from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from threading import Lock
+from typing import Any
+from weakref import WeakSet
 
-__all__ = ["in_chunks", "n_threads", "submitted"]
+__all__ = ["RenewedLock", "in_chunks", "n_threads", "renewed_after_fork", "submitted"]
 
 #: Rows that are worth waking a thread for.
 _WORTH_A_THREAD = 128
 
+_renewed: WeakSet = WeakSet()
+
+
+def renewed_after_fork(thing: Any) -> None:
+    """Have ``thing.renew()`` called in forked children, which have none of the threads that their parent had.
+
+    Locks that those held stay locked for ever there, and nothing waits in their queues.
+    """
+    _renewed.add(thing)
+
 
 @cache
-def _pool(n):
+def _pool(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n)
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _in_child() -> None:
+    _pool.cache_clear()
+    for thing in list(_renewed):
+        thing.renew()
 
 
-def n_threads():
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+class RenewedLock:
+    """A lock that is free in a forked child, and in a copy of what holds it.
+
+    Example:
+        >>> import copy
+        >>> lock = RenewedLock()
+        >>> with lock:
+        ...     print(lock.locked(), copy.deepcopy(lock).locked())
+        True False
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renewed_after_fork(self)
+
+    def renew(self) -> None:
+        """Be free, whoever held the lock."""
+        self._lock, self._held = Lock(), None
+
+    def locked(self) -> bool:
+        """Whether somebody holds it."""
+        return self._lock.locked()
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        lock.acquire()
+        self._held = lock
+
+    def __exit__(self, *error: object) -> None:
+        self._held, held = None, self._held
+        if held is not None:  # renewed meanwhile, where the block itself has forked
+            held.release()
+
+    def __reduce__(self) -> tuple[type[RenewedLock], tuple[()]]:
+        return RenewedLock, ()
+
+
+def n_threads() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def submitted(n, work, arguments):
+def submitted(n: int, work: Callable[[Any], object], arguments: Iterable[Any]) -> list[Future]:
     """Futures of `work` on each of the arguments; none where the interpreter is about to end and takes no more."""
     try:
         return [_pool(n).submit(work, argument) for argument in arguments]
@@ -32,7 +91,7 @@ def submitted(n, work, arguments):
         return []
 
 
-def in_chunks(work, n_rows):
+def in_chunks(work: Callable[[slice], object], n_rows: int) -> None:
     """Call `work` with slices that make up `n_rows` rows, side by side; it must let go of the interpreter's lock."""
     n_chunks = max(1, min(n_threads(), n_rows // _WORTH_A_THREAD))
     size = -(-n_rows // n_chunks)

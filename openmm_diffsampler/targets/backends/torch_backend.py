@@ -63,6 +63,7 @@ class TorchBackend:
 
     def __init__(self, table, *, dtype=torch.float64, device="cpu", compiled=None):
         self.n_atoms, self.dtype, self.device = table.n_atoms, dtype, torch.device(device)
+        self.table = table
         kwargs = {"dtype": dtype, "device": self.device}
         requests = {}
         for term in table.terms:
@@ -87,6 +88,9 @@ class TorchBackend:
             config = torch._dynamo.config
             config.recompile_limit = max(config.recompile_limit, 256)  # of all backends and shapes together
             self._run = torch.compile(self._evaluate, dynamic=False)
+
+    def __reduce__(self):
+        return _made_again, (self.table, self.dtype, self.device, self.compiled)  # functions are printed from the table
 
     def _executor(self, term, table, tuples, kwargs):
         uses = [(geometry, tuples[geometry].rows(atoms)) for geometry, atoms in _uses(term, table.n_atoms)]
@@ -152,6 +156,10 @@ class TorchBackend:
             step = STEP["double" if self.dtype == torch.float64 else "single"]
             product[lost] = force_difference(self.energy_and_forces, x[lost], v[lost], step).to(self.dtype)
         return product
+
+
+def _made_again(table, dtype, device, compiled):
+    return TorchBackend(table, dtype=dtype, device=device, compiled=compiled)
 
 
 def _uses(term, n_atoms):

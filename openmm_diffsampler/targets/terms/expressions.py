@@ -5,16 +5,21 @@ The grammar is the one of OpenMM's custom forces: ``+ - * / ^``, function calls,
 ``min``, ``max``, ``abs``, ``select``, …) are kept as opaque functions with the derivatives that OpenMM gives them.
 """
 
-import re
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from typing import NoReturn
 
 import sympy
 
+from openmm_diffsampler._common.quoting import shortened
+
+from .expression_bounds import ExpressionError, require_readable, tokens
+
 __all__ = ["ExpressionError", "parse_expression", "symbol"]
-
-
-class ExpressionError(ValueError):
-    """An expression that OpenMM would not accept, or that uses something this package does not support."""
 
 
 def symbol(name):
@@ -118,37 +123,43 @@ _FUNCTIONS = {
     "select": (3, select),
 }
 
-_NUMBER = r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-_TOKEN = re.compile(rf"\s*(?:{_NUMBER}|(?P<name>[A-Za-z_]\w*)|(?P<op>[-+*/^(),]))")
+#: The largest float64, and its binary digits: what constants make may not go beyond, where sympy would go on for ever.
+_LARGEST, _MOST_BITS = sys.float_info.max, 1024
+#: The largest power that is taken by multiplication.
+_LARGEST_POWER = 1_000_000
 
 
-def _tokens(text):
-    position, tokens = 0, []
-    text = text.rstrip()
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ExpressionError(f"cannot read {text[position:].strip()!r} in expression {text!r}")
-        tokens.append((match.lastgroup, match.group(match.lastgroup)))
-        position = match.end()
-    return [*tokens, ("end", "")]
+def _is_opaque(applied: sympy.Function) -> bool:
+    """Whether executors evaluate a function, not sympy."""
+    return not type(applied).__module__.startswith("sympy.")
 
 
 class _Parser:
     """Recursive descent over one expression; `lookup` resolves names to sympy expressions."""
 
-    def __init__(self, text, lookup, functions):
-        self.text, self.tokens, self.position = text, _tokens(text), 0
+    def __init__(
+        self, text: str, lookup: Callable[[str], sympy.Expr], functions: Mapping[str, tuple[int, Callable]]
+    ) -> None:
+        self.text, self.tokens, self.position = text, [*tokens(text), ("end", "")], 0
         self.lookup, self.functions = lookup, functions
 
-    def parse(self):
+    def parse(self) -> sympy.Expr:
         result = self.sum()
         if self.peek() != "":
-            self.fail(f"unexpected {self.peek()!r}")
+            self.fail(f"unexpected {shortened(repr(self.peek()))}")
         return result
 
-    def fail(self, why):
-        raise ExpressionError(f"{why} in expression {self.text!r}")
+    def moderate(self, result: sympy.Expr) -> sympy.Expr:
+        """The result, unless it is a constant beyond a float64, of which sympy would go on to compute more."""
+        if result.is_number and not any(map(_is_opaque, result.atoms(sympy.Function))):
+            is_exact = result.is_Rational
+            size = max(abs(result.p), result.q) if is_exact else abs(sympy.N(result))
+            if size.bit_length() > _MOST_BITS if is_exact else size.is_Float and size > _LARGEST:
+                self.fail("constants make a number beyond those of a computer")
+        return result
+
+    def fail(self, why: str) -> NoReturn:
+        raise ExpressionError(f"{why} in expression {shortened(repr(self.text))}")
 
     def peek(self):
         return self.tokens[self.position][1]
@@ -156,7 +167,7 @@ class _Parser:
     def take(self, expected=None):
         kind, value = self.tokens[self.position]
         if expected is not None and value != expected:
-            self.fail(f"expected {expected!r} but found {value or 'the end'!r}")
+            self.fail(f"expected {expected!r} but found {shortened(repr(value or 'the end'))}")
         self.position += 1
         return kind, value
 
@@ -185,20 +196,32 @@ class _Parser:
             exponent = self.signed()
             if exponent.is_Float and float(exponent).is_integer():  # sympy takes 2 and 2.0 for different numbers
                 exponent = sympy.Integer(int(exponent))
-            return base**exponent
+            self.require_moderate_power(base, exponent)
+            return self.moderate(base**exponent)
         return base
+
+    def require_moderate_power(self, base: sympy.Expr, exponent: sympy.Expr) -> None:
+        """Fail before sympy multiplies for ever."""
+        if exponent.is_Rational and not base.is_Float:
+            bits = max(abs(base.p), base.q).bit_length() - 1 if base.is_Rational else 0
+            if abs(exponent) > _LARGEST_POWER or bits * abs(exponent) > _MOST_BITS:
+                self.fail(f"the power {shortened(exponent, 40)} is beyond what is computed")
 
     def atom(self):
         kind, value = self.take()
         if kind == "number":
-            return sympy.Integer(value) if value.isdigit() else sympy.Float(float(value))
+            if value.isdigit():
+                return self.moderate(sympy.Integer(value))
+            if float(value) == math.inf:
+                self.fail(f"{shortened(value, 40)} is no number of a computer")
+            return sympy.Float(float(value))
         if kind == "name":
             return self.call(value) if self.peek() == "(" else self.lookup(value)
         if value == "(":
             result = self.sum()
             self.take(")")
             return result
-        return self.fail(f"unexpected {value or 'end'!r}")
+        return self.fail(f"unexpected {shortened(repr(value or 'end'))}")
 
     def call(self, name):
         self.take("(")
@@ -212,13 +235,18 @@ class _Parser:
         elif name in _FUNCTIONS:
             count, function = _FUNCTIONS[name]
         else:
-            self.fail(f"unknown function {name!r}")
+            self.fail(f"unknown function {shortened(repr(name))}")
         if len(arguments) != count:
             self.fail(f"{name} takes {count} argument(s), not {len(arguments)},")
-        return function(*arguments)
+        return self.moderate(function(*arguments))
 
 
-def parse_expression(text, variables, functions=None, constants=None):
+def parse_expression(
+    text: str,
+    variables: Iterable[str],
+    functions: Mapping[str, tuple[int, Callable]] | None = None,
+    constants: Mapping[str, float] | None = None,
+) -> sympy.Expr:
     """Read an OpenMM expression into a sympy expression of the given variables.
 
     Arguments:
@@ -229,12 +257,14 @@ def parse_expression(text, variables, functions=None, constants=None):
         constants: names that are replaced by numbers (global parameters).
 
     Raises:
-        ExpressionError: bad syntax, an unknown name or function (a definition does not see itself).
+        ExpressionError: bad syntax, an unknown name or function (a definition does not see itself), an expression that
+            is absurdly long or deep, constants that make a number beyond those of a computer.
 
     Example:
         >>> parse_expression("0.5*k*x^2; x=r-r0", ["r", "r0"], constants={"k": 2.0})
         1.0*(r - r0)**2
     """
+    require_readable(text)
     main, *definitions = text.split(";")
     bodies = []
     for definition in definitions:
@@ -242,7 +272,8 @@ def parse_expression(text, variables, functions=None, constants=None):
             continue
         name, equals, body = definition.partition("=")
         if not equals:
-            raise ExpressionError(f"definition {definition.strip()!r} has no '=' in expression {text!r}")
+            what = shortened(repr(definition.strip()))
+            raise ExpressionError(f"definition {what} has no '=' in expression {shortened(repr(text))}")
         bodies.append((name.strip(), body))
     known = {name: symbol(name) for name in variables}
     known.update({name: sympy.Float(float(value)) for name, value in (constants or {}).items()})
@@ -256,10 +287,14 @@ def parse_expression(text, variables, functions=None, constants=None):
         if name in known:
             return known[name]
         raise ExpressionError(
-            f"unknown name {name!r} in expression {text!r}; known are {sorted(known)} and what is defined further right"
+            f"unknown name {shortened(repr(name))} in expression {shortened(repr(text))}; known are "
+            f"{shortened(sorted(known))} and what is defined further right"
         )
 
     def read(part, start):
         return _Parser(part, lambda name: lookup(name, start), functions or {}).parse()
 
-    return read(main, 0)
+    try:
+        return read(main, 0)
+    except RecursionError:
+        raise ExpressionError(f"expression {shortened(repr(text))} is nested too deeply to be read") from None

@@ -4,10 +4,12 @@ A program has two stages. Everything that depends on parameters alone (per-term 
 once; the rest runs for every configuration. Equal subexpressions are computed once, integer powers by multiplication.
 """
 
+import math
 from dataclasses import dataclass, field
-from math import isfinite
 
 import sympy
+
+from openmm_diffsampler._common.quoting import shortened
 
 from . import expressions, tabulated
 
@@ -89,10 +91,14 @@ class _Builder:
         return self.numbers[instruction]
 
     def constant(self, value):
-        number = complex(value)
-        if number.imag or not isfinite(number.real):
+        try:
+            number = complex(value)
+        except OverflowError:
+            number = complex(math.inf)
+        if number.imag or not math.isfinite(number.real):
             raise expressions.ExpressionError(
-                f"the global parameters make a part of the expression {value}, which is no finite real number"
+                f"the global parameters make a part of the expression {shortened(value)}, which is no finite real "
+                "number"
             )
         return self.emit("const", data=number.real)
 
@@ -169,5 +175,5 @@ def compile_program(outputs, variables, parameters):
         ['parameter', 'variable', 'mul', 'mul']
     """
     builder = _Builder(variables, parameters)
-    builder.program.outputs = tuple(builder.visit(sympy.sympify(e)) for e in outputs)
+    builder.program.outputs = tuple(builder.visit(sympy.sympify(e, strict=True)) for e in outputs)
     return builder.program

@@ -66,5 +66,7 @@ def translate_system(system):
             terms = _TRANSLATORS[name][1](force, table)
         except ExpressionError as error:
             raise UnsupportedForceError(f"{name}: {error}") from error
+        except RecursionError:
+            raise UnsupportedForceError(f"{name}: an expression is nested too deeply to be differentiated") from None
         table.terms.extend(term for term in terms if not hasattr(term, "atoms") or len(term.atoms))
     return table

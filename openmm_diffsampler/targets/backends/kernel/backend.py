@@ -1,15 +1,15 @@
 """Energies and forces of a batch in one fused pass, compiled for the processor that runs it."""
 
-import os
+from __future__ import annotations
+
 import time
-from threading import Lock
-from weakref import WeakSet
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..differences import STEP, force_difference
-from ..threads import n_threads, submitted
+from ..threads import RenewedLock, n_threads, submitted
 from .code import NAME, Kernel
 from .machine_code import load
 
@@ -26,17 +26,6 @@ _LARGEST_WORKSPACE = 200_000_000
 
 class KernelTooLargeError(ValueError):
     """A System whose workspace would not fit."""
-
-
-def _after_fork():
-    """A child has none of its parent's threads, and must not wait for them."""
-    for backend in _backends:
-        backend._lock = Lock()
-
-
-_backends = WeakSet()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 class KernelBackend:
@@ -71,9 +60,13 @@ class KernelBackend:
         kernel = Kernel(table, 8 * self.bytes, self.width, n_dimensions, scale)
         self.function, self._engine = load(kernel.code, NAME)
         self.reals, self.wholes = kernel.data.arrays(np.float64 if self.bytes == 8 else np.float32)
-        self.workspaces = [self._aligned(kernel.workspace_size) for _ in range(self.threads)]
-        self._lock = Lock()
-        _backends.add(self)
+        self._workspace_size = kernel.workspace_size
+        self._start()
+
+    def _start(self) -> None:
+        """Make what belongs to one object of this class alone."""
+        self.workspaces = [self._aligned(self._workspace_size) for _ in range(self.threads)]
+        self._lock = RenewedLock()
         self._block_seconds = 1.0  # of one block; learnt from each batch
 
     def _aligned(self, n):
@@ -118,3 +111,17 @@ class KernelBackend:
             options = {"n_dimensions": self.n_dimensions, "threads": self.threads, "scale": self.scale}
             self._in_double = KernelBackend(self.table, **options)
         return self._in_double
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = {name: getattr(self, name) for name in ("dtype", "n_dimensions", "threads", "scale")}
+        return _made_again, (self.table, options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KernelBackend:
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))  # code and numbers do not change
+        copied._start()
+        return copied
+
+
+def _made_again(table: Any, options: dict[str, Any]) -> KernelBackend:
+    return KernelBackend(table, **options)
