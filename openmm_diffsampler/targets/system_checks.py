@@ -59,11 +59,18 @@ def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
-def generic_positions(system: openmm.System) -> np.ndarray:
-    """Some configuration (n_atoms, 3) of finite energy in nm, by minimisation from random positions."""
+def generic_positions(system: openmm.System, context: openmm.Context | None = None) -> np.ndarray:
+    """Some configuration (n_atoms, 3) of finite energy in nm, by minimisation from random positions.
+
+    Arguments:
+        system: openmm System.
+        context: one of the Reference platform, where there is one already.
+    """
     n = system.getNumParticles()
     start = np.random.default_rng(0).normal(scale=0.2 * n ** (1 / 3), size=(n, 3))
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    if context is None:
+        platform = openmm.Platform.getPlatformByName("Reference")
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
     context.setPositions(start)
     try:
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=200)
