@@ -5,7 +5,7 @@ from .errors import NoInternalCoordinatesError
 from .handedness import Handedness, stereocentres
 from .internal import InternalCoordinates
 from .internal_target import InternalTarget
-from .missing_bonds import missing_bonds
+from .missing_bonds import MissingBondsWarning, how_to_add_bonds, missing_bonds, unbonded_molecules
 from .rings import ring_torsions, saturated_rings
 from .rotations import BondRotations, random_rotations, rotatable_torsions
 from .standard_columns import StandardColumns
@@ -17,9 +17,11 @@ __all__ = [
     "Handedness",
     "InternalCoordinates",
     "InternalTarget",
+    "MissingBondsWarning",
     "NoInternalCoordinatesError",
     "StandardColumns",
     "ZMatrix",
+    "how_to_add_bonds",
     "missing_bonds",
     "random_rotations",
     "ring_torsions",
@@ -29,4 +31,5 @@ __all__ = [
     "stereocentres",
     "torsion_blocks",
     "torsional_barriers",
+    "unbonded_molecules",
 ]

@@ -1,6 +1,14 @@
 """The molecule as a graph of atoms and bonds."""
 
-__all__ = ["component", "equal_branches", "is_rotatable", "neighbours", "reachable", "refined_colours"]
+__all__ = [
+    "beyond_bridges",
+    "component",
+    "equal_branches",
+    "is_rotatable",
+    "neighbours",
+    "reachable",
+    "refined_colours",
+]
 
 
 def neighbours(topology):
@@ -23,10 +31,53 @@ def reachable(bonded, start, across):
     return seen
 
 
-def is_rotatable(bonded, j, k):
-    """Whether j–k is a bond, in no ring, with a further neighbour at both ends."""
-    goes_on = len(bonded[j]) > 1 and len(bonded[k]) > 1
-    return k in bonded[j] and goes_on and k not in reachable(bonded, j, k)
+def beyond_bridges(bonded: dict[int, set[int]]) -> dict[tuple[int, int], int]:
+    """Bonds that are in no ring, each in both directions, in one walk over the molecule.
+
+    Arguments:
+        bonded: dict of atom → set of the atoms bonded to it.
+
+    Returns:
+        dict of (j, k) → how many atoms hang on j–k at the side of k, k itself counted.
+
+    Example:
+        >>> beyond_bridges({0: {1}, 1: {0, 2}, 2: {1}})
+        {(1, 2): 1, (2, 1): 2, (0, 1): 2, (1, 0): 1}
+    """
+    found, entered = {}, {}
+    for root in bonded:
+        if root in entered:
+            continue
+        entered[root] = 0
+        order, parent, earliest = [root], {root: None}, {root: 0}
+        walk = [(root, iter(bonded[root]))]
+        while walk:
+            j, others = walk[-1]
+            for k in others:
+                if k not in entered:
+                    entered[k] = earliest[k] = len(order)
+                    parent[k] = j
+                    order.append(k)
+                    walk.append((k, iter(bonded[k])))
+                    break
+                if k != parent[j]:
+                    earliest[j] = min(earliest[j], entered[k])
+            else:
+                walk.pop()
+                if walk:
+                    earliest[walk[-1][0]] = min(earliest[walk[-1][0]], earliest[j])
+        beyond = dict.fromkeys(order, 1)
+        for k in reversed(order[1:]):
+            j = parent[k]
+            beyond[j] += beyond[k]
+            if earliest[k] == entered[k]:  # nothing beyond k leads back over j–k
+                found[j, k], found[k, j] = beyond[k], len(order) - beyond[k]
+    return found
+
+
+def is_rotatable(bonded: dict[int, set[int]], bridges: dict[tuple[int, int], int], j: int, k: int) -> bool:
+    """Whether j–k is a bond, in no ring (one of :func:`beyond_bridges`), with a further neighbour at both ends."""
+    return (j, k) in bridges and len(bonded[j]) > 1 and len(bonded[k]) > 1
 
 
 def component(bonded, start):

@@ -5,7 +5,8 @@ import math
 import torch
 
 from openmm_diffsampler.targets.base import Target
-from openmm_diffsampler.targets.units import in_md_units, thermal_energy
+from openmm_diffsampler.targets.positions import lengths_in_nm
+from openmm_diffsampler.targets.units import thermal_energy
 
 from .errors import NoInternalCoordinatesError
 from .handedness import Handedness
@@ -61,9 +62,9 @@ class InternalTarget(Target):
             raise ValueError(f"chirality is {chirality!r}; supported are {', '.join(map(repr, CHIRALITY))}")
         self.cartesian, self.coordinates = target, InternalCoordinates(target.topology)
         super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
-        x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
-        self._require_invariant(x)
         self.is_normalisable = target.is_normalisable
+        x = torch.as_tensor(lengths_in_nm(positions), dtype=target.dtype, device="cpu").reshape(-1, *target.event_shape)
+        self._require_invariant(x)
         self.chirality = chirality
         self.positions = self.coordinates.bent(x)[0]
         self.handedness = Handedness(target.topology, x[0])

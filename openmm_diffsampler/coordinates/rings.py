@@ -1,9 +1,17 @@
 """Rings that can pucker."""
 
-import networkx
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 
 from .graph import neighbours
+from .smallest_rings import ring_parts, smallest_rings
+
+if TYPE_CHECKING:
+    import mdtraj
 
 __all__ = ["ring_torsions", "saturated_rings"]
 
@@ -11,7 +19,7 @@ __all__ = ["ring_torsions", "saturated_rings"]
 _SATURATED = 3
 
 
-def saturated_rings(topology):
+def saturated_rings(topology: mdtraj.Topology) -> list[tuple[int, ...]]:
     """Rings of five atoms or more with at least three saturated atoms (four neighbours), as in proline and sugars.
 
     Their puckers are no rotatable torsions. Aromatic rings do not count.
@@ -28,12 +36,13 @@ def saturated_rings(topology):
         []
     """
     bonded = neighbours(topology)
-    graph = networkx.Graph([(a, b) for a in bonded for b in bonded[a]])
-    rings = [_around(bonded, set(ring)) for ring in networkx.minimum_cycle_basis(graph)]
-    return sorted(r for r in rings if len(r) > 4 and sum(len(bonded[a]) >= 4 for a in r) >= _SATURATED)
+    saturated = {a for a in bonded if len(bonded[a]) >= 4}
+    parts = (part for part in ring_parts(bonded) if sum(a in saturated for a in part) >= _SATURATED)
+    rings = [ring for part in parts for ring in smallest_rings(part)]
+    return sorted(_around(bonded, r) for r in rings if len(r) > 4 and len(r & saturated) >= _SATURATED)
 
 
-def _around(bonded, atoms):
+def _around(bonded: dict[int, set[int]], atoms: set[int]) -> tuple[int, ...]:
     """The atoms of a ring in order, from the lowest index towards its lower neighbour."""
     walk = [min(atoms)]
     while len(walk) < len(atoms):
@@ -41,7 +50,7 @@ def _around(bonded, atoms):
     return tuple(walk)
 
 
-def ring_torsions(x, ring):
+def ring_torsions(x: torch.Tensor, ring: Sequence[int]) -> torch.Tensor:
     """Torsions about the bonds of a ring: (n, n_atoms, 3) → (n, len(ring)) in radians.
 
     Example:

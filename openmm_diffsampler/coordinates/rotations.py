@@ -2,7 +2,7 @@
 
 import torch
 
-from .graph import is_rotatable, neighbours, reachable
+from .graph import beyond_bridges, is_rotatable, neighbours, reachable
 
 __all__ = ["BondRotations", "rotatable_torsions"]
 
@@ -30,9 +30,9 @@ def rotatable_torsions(topology):
     """
     bonded = neighbours(topology)
     heavy = {atom.index for atom in topology.atoms if atom.element.atomic_number > 1}
-    torsions = []
+    bridges, torsions = beyond_bridges(bonded), []
     for j, k in sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}):
-        if is_rotatable(bonded, j, k):
+        if is_rotatable(bonded, bridges, j, k):
             outer = [min(bonded[p] - {q}, key=lambda i: (i not in heavy, i)) for p, q in ((j, k), (k, j))]
             torsions.append((outer[0], j, k, outer[1]))
     return torsions
@@ -62,9 +62,10 @@ class BondRotations:
         if not self.torsions:
             raise ValueError("the molecule has no rotatable bond (is the topology without bonds?)")
         bonded = neighbours(topology)
-        both = [((j, k, reachable(bonded, k, j)), (k, j, reachable(bonded, j, k))) for _, j, k, _ in self.torsions]
-        sides = [min(pair, key=lambda side: len(side[2])) for pair in both]
-        self.axes = torch.tensor([side[:2] for side in sides], device=device)
+        beyond = beyond_bridges(bonded)
+        ends = [(j, k) if beyond[j, k] <= beyond[k, j] else (k, j) for _, j, k, _ in self.torsions]
+        sides = [(j, k, reachable(bonded, k, j)) for j, k in ends]
+        self.axes = torch.tensor(ends, device=device)
         self.moving = torch.zeros(len(sides), topology.n_atoms, dtype=torch.bool, device=device)
         for row, (_, _, beyond) in zip(self.moving, sides, strict=True):
             row[sorted(beyond)] = True

@@ -43,6 +43,7 @@ class WhitenedTarget(Target):
 
     def __init__(self, internal):
         super().__init__(internal.event_shape, name=internal.name, dtype=internal.dtype, device=internal.device)
+        self.is_normalisable = internal.is_normalisable
         self.internal = internal
         self.periods = torch.full(self.event_shape, torch.inf, dtype=self.dtype, device=self.device)
         self.periods[internal.turning] = 2 * math.pi / _ROTOR_UNIT

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import NoInternalCoordinatesError
-from .graph import component, is_rotatable, neighbours, reachable
+from .graph import beyond_bridges, component, is_rotatable, neighbours
 
 __all__ = ["ZMatrix"]
 
@@ -65,8 +65,9 @@ class ZMatrix:
         root = _join_fragments(bonded, heavy)
         order, centre, axis, reference, is_main = _grow(bonded, heavy, root)
         real = neighbours(topology)  # without the artificial bonds
+        bridges = beyond_bridges(real)
         last = zip(is_main[3:], centre[3:].tolist(), axis[3:].tolist(), strict=True)
-        rotatable = np.array([main and is_rotatable(real, j, k) for main, j, k in last], dtype=bool)
+        rotatable = np.array([main and is_rotatable(real, bridges, j, k) for main, j, k in last], dtype=bool)
         return cls(order, centre, axis, reference, is_main, rotatable)
 
     @property
@@ -104,13 +105,11 @@ def _most_central(bonded, atoms, heavy):
 
 def _grow(bonded, heavy, root):
     """order, centre, axis, reference, is_main, from the root outwards."""
-    sizes = {}
+    beyond = beyond_bridges(bonded)
 
     def rank(j, i):
-        """Main atoms are heavy and have much beyond them."""
-        if (j, i) not in sizes:
-            sizes[j, i] = len(reachable(bonded, i, j))
-        return (i not in heavy, len(bonded[i]) < 2, -sizes[j, i], i)
+        """Main atoms are heavy and have much beyond them; in a ring that is everything."""
+        return (i not in heavy, len(bonded[i]) < 2, -beyond.get((j, i), len(bonded)), i)
 
     first = min(bonded[root], key=lambda i: rank(root, i))
     parent = {root: first, first: root}  # of the first two, the other one: the axis of what they carry

@@ -1,19 +1,40 @@
 """A sampler for a target that nobody has tuned."""
 
-from openmm_diffsampler.coordinates import NoInternalCoordinatesError, rotatable_torsions, saturated_rings
-from openmm_diffsampler.targets.bonded_pairs import bonded_pairs
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from openmm_diffsampler.coordinates import (
+    MissingBondsWarning,
+    NoInternalCoordinatesError,
+    how_to_add_bonds,
+    missing_bonds,
+    rotatable_torsions,
+    saturated_rings,
+    unbonded_molecules,
+)
 
 from .baselines import MALA
 from .diffusive_gibbs import DiffusiveGibbs
 from .internal_diffusive_gibbs import InternalDiffusiveGibbs
 from .state import evaluate, initial_state
 
+if TYPE_CHECKING:
+    import torch
+
+    from openmm_diffsampler.targets import Target
+
+    from .sampler import BatchedSampler
+
 __all__ = ["COORDINATES", "recommended_sampler", "recommended_settings", "thermal_width"]
 
 COORDINATES = ("auto", "internal", "cartesian")
 
 
-def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", **settings):
+def recommended_sampler(
+    target: Target, initial: Any, n_chains: int | None = None, *, coordinates: str = "auto", **settings: Any
+) -> tuple[BatchedSampler, str]:
     """The diffusive Gibbs sampler that suits `target`, and why, in words.
 
     A molecule with rotatable torsions or saturated rings gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
@@ -28,8 +49,11 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
         settings: keyword arguments of the sampler, instead of the recommended ones.
 
     Raises:
-        ValueError: unknown coordinates; "internal" for a target without them; a molecule whose topology lacks its
-            bonds, which Cartesian chains would sample wrongly without a word.
+        ValueError: unknown coordinates; "internal" for a target without them; "auto" for a molecule whose bonds the
+            topology lacks, since in Cartesian coordinates its torsions would not turn.
+
+    Warns:
+        MissingBondsWarning: the topology lacks some bonds, or there is none, or coordinates are "cartesian".
 
     Example:
         >>> from openmm_diffsampler import load_system
@@ -41,6 +65,7 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
     if coordinates not in COORDINATES:
         raise ValueError(f"coordinates are {coordinates!r}; supported are {', '.join(map(repr, COORDINATES))}")
     if coordinates != "cartesian":
+        _require_bonds(target, initial, n_chains)
         try:
             return _internal(target, initial, settings, required=coordinates == "internal")
         except NoInternalCoordinatesError as error:
@@ -52,9 +77,31 @@ def recommended_sampler(target, initial, n_chains=None, *, coordinates="auto", *
     return DiffusiveGibbs(target, **(recommended_settings(target, initial, n_chains) | settings)), why
 
 
-def _internal(target, initial, settings, required):
+def _require_bonds(target: Target, initial: Any, n_chains: int | None) -> None:
+    """Raise for a molecule without bonds in the topology: torsions that nobody knows are not turned."""
+    missing, topology = _missing_bonds(target, initial, n_chains), target.topology
+    molecules = unbonded_molecules(target.system, topology, missing) if missing else []
+    if molecules:
+        what = "has no topology" if topology is None else "has a topology without bonds"
+        if topology is not None and topology.n_bonds:
+            what += f" of {len(molecules)} of its molecules (that of {topology.atom(molecules[0][0])})"
+        raise ValueError(
+            f"{target.name} {what}, and its forces bind {len(missing)} pairs of atoms: no torsion can be turned, and "
+            "Cartesian chains rarely cross their barriers. Add the bonds (topology.addBond, CONECT records of a PDB "
+            'file, or the file that the System was made from), or ask for coordinates="cartesian"'
+        )
+
+
+def _missing_bonds(target: Target, initial: Any, n_chains: int | None) -> list[tuple[int, int]]:
+    """Bonds that the System has, and the topology lacks or is not there to have."""
+    if not hasattr(target, "system"):
+        return []
+    x = initial_state(target, initial, n_chains).x[0].cpu()
+    return missing_bonds(target.system, target.topology, x)
+
+
+def _internal(target: Target, initial: Any, settings: dict[str, Any], required: bool) -> tuple[BatchedSampler, str]:
     topology = target.topology
-    _require_bonds(target)
     if not required and (topology is None or not topology.n_bonds):
         raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
     if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
@@ -68,20 +115,7 @@ def _internal(target, initial, settings, required):
     return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
 
 
-def _require_bonds(target):
-    """Raise for a molecule whose topology has no bonds: torsions that nobody knows are not turned."""
-    n_bonds = 0 if target.topology is None else target.topology.n_bonds
-    pairs = bonded_pairs(target.system) if n_bonds == 0 and hasattr(target, "system") else ()
-    if pairs:
-        what = "has no topology" if target.topology is None else "has a topology without bonds"
-        raise ValueError(
-            f"{target.name} {what}, and its forces bind {len(pairs)} pairs of atoms: no torsion can be turned, and "
-            "Cartesian chains rarely cross their barriers. Add the bonds (topology.addBond, CONECT records of a PDB "
-            'file, or the file that the System was made from), or ask for coordinates="cartesian"'
-        )
-
-
-def recommended_settings(target, initial, n_chains=None):
+def recommended_settings(target: Target, initial: Any, n_chains: int | None = None) -> dict[str, Any]:
     """Keyword arguments of :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` that suit `target`.
 
     A molecule with rotatable bonds gets torsion noise of 1.5 rad, which turns a bond nearly at random, and one
@@ -92,12 +126,22 @@ def recommended_settings(target, initial, n_chains=None):
         target: what is sampled.
         initial, n_chains: as for sampling.
 
+    Warns:
+        MissingBondsWarning: the System has bonds that the topology lacks, or there is no topology.
+
     Example:
         >>> from openmm_diffsampler import load_system
         >>> molecule = load_system("alanine-dipeptide")
         >>> recommended_settings(molecule.target(), molecule.positions)["torsion_scale"]
         1.5
     """
+    if missing := _missing_bonds(target, initial, n_chains):
+        warnings.warn(
+            f"the topology of {target.name} lacks {how_to_add_bonds(target.topology, missing)}; torsions about them "
+            "are not turned, so populations of conformers may be wrong",
+            MissingBondsWarning,
+            stacklevel=3,
+        )
     if target.topology is not None:
         n_rotatable = len(rotatable_torsions(target.topology))
         if n_rotatable:
@@ -112,7 +156,7 @@ def recommended_settings(target, initial, n_chains=None):
     return {"noise_scales": [10 * width, width], "step_size": 0.5 * width, "n_leapfrog": 8}
 
 
-def thermal_width(target, initial, n_chains=None):
+def thermal_width(target: Target, initial: torch.Tensor, n_chains: int | None = None) -> float:
     r"""√(d/⟨|∇u|²⟩), the root mean square width of the target's narrow directions, from a short MALA run.
 
     Since ⟨|∇u|²⟩ = ⟨∇²u⟩, it is the width itself for an isotropic Gaussian, and near the smallest one for others.

@@ -5,6 +5,7 @@ import logging
 
 import openmm
 
+from openmm_diffsampler.targets.bond_scale import BondScale
 from openmm_diffsampler.targets.system_checks import require_samplable
 from openmm_diffsampler.targets.units import require_temperature
 
@@ -93,7 +94,10 @@ class DiffusiveGibbsIntegrator(ThermostatedIntegrator):
             ValueError: at the first call, a System that cannot be sampled; at each, a start of infinite or NaN energy.
         """
         if not self._is_checked:
-            self.check(self._context().getSystem())
+            context = self._context()
+            self.check(context.getSystem())
+            positions = context.getState(getPositions=True).getPositions(asNumpy=True)._value
+            BondScale(context.getSystem()).require(positions)
         if steps < 1:
             return
         # Whatever happened since the last call, the first sweep evaluates the start; the others know it.

@@ -5,6 +5,8 @@ import warnings
 
 from openmm_diffsampler.coordinates import (
     InternalTarget,
+    MissingBondsWarning,
+    how_to_add_bonds,
     missing_bonds,
     random_rotations,
     rotor_orders,
@@ -101,7 +103,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps)
         x = initial_state(target, positions).x
         internal = InternalTarget(target, x, widths=widths, chirality=chirality)
-        _warn_of_missing_bonds(target)
+        _warn_of_missing_bonds(target, x)
         x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
@@ -193,13 +195,13 @@ class InternalDiffusiveGibbs(BatchedSampler):
         return super()._restore(saved, generator)
 
 
-def _warn_of_missing_bonds(target):
-    pairs = missing_bonds(target.system, target.topology) if hasattr(target, "system") else []
+def _warn_of_missing_bonds(target, x):
+    pairs = missing_bonds(target.system, target.topology, x[0].cpu()) if hasattr(target, "system") else []
     if pairs:
-        names = ", ".join("–".join(str(target.topology.atom(i)) for i in pair) for pair in pairs[:5])
         warnings.warn(
-            f"the topology lacks {len(pairs)} bonds that the System has ({names}); coordinates made without them "
-            "sample badly; add them by topology.addBond, or as CONECT records",
+            f"the topology lacks {how_to_add_bonds(target.topology, pairs)}; coordinates made without them "
+            "sample badly",
+            MissingBondsWarning,
             stacklevel=3,
         )
 

@@ -1,12 +1,14 @@
 """Batches of Markov chains: warm-up, draws, progress, checkpoints."""
 
 import contextlib
+import warnings
 from typing import NamedTuple
 
 import torch
 
 from openmm_diffsampler._common.interrupts import deferred_interrupts
 from openmm_diffsampler.analysis import WeightedTrajectory
+from openmm_diffsampler.targets.normalisability import UnnormalisableDensityWarning
 
 from .checkpoint import Checkpoint
 from .draws import Draws
@@ -26,6 +28,14 @@ class BatchedSampler:
     """
 
     def __init__(self, target, kernels, n_rungs=1):
+        if not target.is_normalisable:
+            warnings.warn(
+                f"the density of {target.name} cannot be normalised, since nothing holds its parts together: chains "
+                "drift apart for ever, and what they give depends on how long they run. Hold molecules together, for "
+                "example by targets.with_restrained_fragments(system, 1.5 * unit.nanometer)",
+                UnnormalisableDensityWarning,
+                stacklevel=3,
+            )
         self.target, self.kernels, self.n_rungs = target, list(kernels), n_rungs
         self.statistics = []
 

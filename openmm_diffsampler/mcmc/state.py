@@ -1,12 +1,26 @@
 """Where a batch of chains is: positions with the energy and score that belong to them."""
 
+from __future__ import annotations
+
+import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from openmm_diffsampler.targets.units import in_md_units
+from openmm_diffsampler.targets.positions import lengths_in_nm
 
-__all__ = ["ChainState", "initial_state"]
+if TYPE_CHECKING:
+    from openmm_diffsampler.targets import Target
+
+__all__ = ["AbsurdEnergyWarning", "ChainState", "initial_state"]
+
+#: Reduced potential a coordinate from which on a start is absurd: an angle or bond far outside, or atoms that overlap.
+_ABSURD = 3000.0
+
+
+class AbsurdEnergyWarning(UserWarning):
+    """Chains start at an energy that no equilibrium knows."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ def evaluate(target, x):
     return ChainState(x, *target.reduced_potential_and_score(x))
 
 
-def initial_state(target, positions, n_chains=None):
+def initial_state(target: Target, positions: Any, n_chains: int | None = None) -> ChainState:
     """Start `n_chains` chains from one configuration, or one chain from each of several.
 
     Arguments:
@@ -59,9 +73,14 @@ def initial_state(target, positions, n_chains=None):
         n_chains: how many chains, if `positions` is a single configuration.
 
     Raises:
-        ValueError: a shape that does not fit, or a start whose energy is not finite.
+        TypeError: no numbers, a quantity of another library, or one that is no length.
+        ValueError: a shape that does not fit, NaN, positions in another unit by the lengths of bonds, or a start whose
+            energy is not finite.
+
+    Warns:
+        AbsurdEnergyWarning: the energy is finite and absurdly high.
     """
-    x = torch.as_tensor(in_md_units(positions), dtype=target.dtype, device=target.device)
+    x = torch.as_tensor(lengths_in_nm(positions, "initial positions"), dtype=target.dtype, device=target.device)
     if x.shape == target.event_shape:
         x = x.expand(n_chains or 1, *x.shape)
     elif x.shape[1:] != target.event_shape or not len(x):
@@ -71,8 +90,19 @@ def initial_state(target, positions, n_chains=None):
         )
     elif n_chains not in (None, len(x)):
         raise ValueError(f"n_chains is {n_chains}, and initial positions hold {len(x)} configurations")
+    if not x.isfinite().all():
+        bad = (~x.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+        raise ValueError(f"initial positions of chains {bad[:10]} hold NaN or infinite coordinates")
+    target.require_start(x)
     state = evaluate(target, target.project(x).clone())
     if not state.u.isfinite().all():
         bad = (~state.u.isfinite()).nonzero().flatten().tolist()
         raise ValueError(f"the energy is not finite at the start of chains {bad[:10]}; minimise the structure first")
+    if target.temperature is not None and (highest := float(state.u.max())) > _ABSURD * x[0].numel():
+        warnings.warn(
+            f"chains of {target.name} start at {highest:.3g} kT; atoms overlap, or positions are not in nm. Minimise "
+            "the structure first, or the run may never come down",
+            AbsurdEnergyWarning,
+            stacklevel=3,
+        )
     return state

@@ -21,7 +21,7 @@ from .analytic import (
 from .base import Target
 from .normalisability import UnnormalisableDensityWarning
 from .openmm_target import BackendMismatchError, OpenMMTarget
-from .restraints import with_restrained_fragments
+from .restraints import with_distance_restraint, with_restrained_fragments
 from .system import AnalyticSystem, MolecularSystem, list_systems, load_system, save_system
 from .terms.translate import UnsupportedForceError
 
@@ -52,5 +52,6 @@ __all__ = [
     "ring",
     "rings",
     "save_system",
+    "with_distance_restraint",
     "with_restrained_fragments",
 ]

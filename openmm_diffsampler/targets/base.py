@@ -186,6 +186,10 @@ class Target(ABC):
         """
         return -self._score_vjp_guarded(self._validated(x), v.to(self.dtype).contiguous())
 
+    def require_start(self, x: torch.Tensor) -> None:
+        """Raise a ValueError where configurations (n, *event_shape) cannot be meant as a start; by default none."""
+        return None
+
     def project(self, x):
         """Move the centroid of each configuration to zero if the target is translation invariant."""
         return x - x.mean(-2, keepdim=True) if self.translation_invariant else x

@@ -1,63 +1,42 @@
-"""Which particles the forces of a System bind to each other."""
+"""Which particles of a System are bonded to each other, as far as its forces tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import networkx
+import numpy as np
 import openmm
 
-__all__ = ["bonded_pairs", "fragments"]
+from .elements import NONMETALS, bond_length, element_symbols
+from .pair_terms import PairTerm, excluded_pairs, pair_terms
 
-#: Forces whose terms are about a few particles by name, with the number of particles that a row of parameters begins
-#: with and the methods that count and read the rows.
-_TERMS = {
-    "HarmonicBondForce": (2, "Bond"),
-    "CustomBondForce": (2, "Bond"),
-    "HarmonicAngleForce": (3, "Angle"),
-    "CustomAngleForce": (3, "Angle"),
-    "PeriodicTorsionForce": (4, "Torsion"),
-    "RBTorsionForce": (4, "Torsion"),
-    "CustomTorsionForce": (4, "Torsion"),
-}
+if TYPE_CHECKING:
+    import mdtraj
 
+__all__ = ["bonded_pairs"]
 
-def _rows(force: openmm.Force) -> Iterator[tuple[int, ...]]:
-    """Particles of each term of a force of :data:`_TERMS`, or of a CustomCompoundBondForce or a CMAP."""
-    kind = type(force).__name__
-    if kind in _TERMS:
-        n, what = _TERMS[kind]
-        read = getattr(force, f"get{what}Parameters")
-        for k in range(getattr(force, f"getNum{what}s")()):
-            yield tuple(read(k)[:n])
-    elif kind == "CustomCompoundBondForce":
-        for k in range(force.getNumBonds()):
-            yield tuple(force.getBondParameters(k)[0])
-    elif kind == "CMAPTorsionForce":
-        for k in range(force.getNumTorsions()):
-            yield tuple(force.getTorsionParameters(k)[1:])
+#: A pair is bonded if it is no longer than this many times the usual bond of the elements; the second number is for
+#: pairs with a common neighbour (Urey–Bradley terms), and where distances are all that is known.
+_LONGEST, _LONGEST_BY_LENGTH = 1.5, 1.2
+#: From this stiffness (kJ/mol/nm²) on, and up to this length (nm), a harmonic term is a bond whatever the elements say.
+_STIFF, _LONG = 5000.0, 0.6
 
 
-def _pairs(pairs: Iterator[tuple[int, int]]) -> set[tuple[int, int]]:
-    return {(min(pair), max(pair)) for pair in pairs}
+def bonded_pairs(
+    system: openmm.System, topology: mdtraj.Topology | None = None, positions: np.ndarray | None = None
+) -> set[tuple[int, int]]:
+    """Pairs of particles that the System keeps at the length of a bond.
 
+    Pairs come from every force: harmonic and custom bonds, compounds and centroids of two particles, multipoles, and
+    those among the exclusions, angles and torsions that lie as near each other as bonded atoms do. Where no force has
+    any, as in a machine-learnt potential, nonmetals at that distance are bonded. Urey–Bradley terms, restraints and
+    1–4 terms are told from bonds by their length.
 
-def _exclusions(force: openmm.Force) -> set[tuple[int, int]] | None:
-    """Pairs that a nonbonded force leaves out altogether; None for a force that is none."""
-    if isinstance(force, openmm.NonbondedForce):
-        rows = (force.getExceptionParameters(k) for k in range(force.getNumExceptions()))
-        return _pairs((i, j) for i, j, charge, _, depth in rows if charge._value == 0 and depth._value == 0)
-    if isinstance(force, openmm.CustomNonbondedForce):
-        return _pairs(tuple(force.getExclusionParticles(k)) for k in range(force.getNumExclusions()))
-    return None
-
-
-def bonded_pairs(system: openmm.System) -> set[tuple[int, int]]:
-    """Pairs of particles that are bonded, as far as the forces tell.
-
-    Harmonic bonds are bonds. So are terms of a CustomBondForce and the arms of angles, where nonbonded forces leave the
-    pair out, and constraints; but not what joins the ends of an angle or a torsion (Urey–Bradley terms, scaled
-    interactions over three bonds).
+    Arguments:
+        system: openmm System.
+        topology: an mdtraj Topology of its particles, which tells their elements; without it masses do. Its bonds
+            count as well.
+        positions: (n_atoms, 3) in nm; without them only forces that say how long their bonds are count.
 
     Example:
         >>> from openmm_diffsampler import load_system
@@ -65,43 +44,54 @@ def bonded_pairs(system: openmm.System) -> set[tuple[int, int]]:
         >>> len(bonded_pairs(molecule.system)), len(bonded_pairs(load_system("lj13").system))
         (21, 0)
     """
-    forces = system.getForces()
-    excluded = [pairs for pairs in map(_exclusions, forces) if pairs is not None]
-    left_out = set.intersection(*excluded) if excluded else None
-    harmonic, custom, arms, ends = set(), set(), set(), set()
-    for force in forces:
-        kind = type(force).__name__
-        if kind == "HarmonicBondForce":
-            rows = (force.getBondParameters(k) for k in range(force.getNumBonds()))
-            harmonic |= _pairs((i, j) for i, j, _, k in rows if k._value != 0)
-        elif kind == "CustomBondForce":
-            custom |= _pairs(_rows(force))
-        elif kind.endswith("AngleForce") and kind in _TERMS:
-            rows = list(_rows(force))
-            arms |= _pairs((i, j) for i, j, _ in rows) | _pairs((j, k) for _, j, k in rows)
-            ends |= _pairs((i, k) for i, _, k in rows)
-        elif kind.endswith("TorsionForce") and kind in _TERMS:
-            ends |= _pairs((row[0], row[3]) for row in _rows(force))
-    constrained = _pairs(tuple(system.getConstraintParameters(k)[:2]) for k in range(system.getNumConstraints()))
-    # Without a list of what is left out, as in AMOEBA, terms of pairs are bonds if there are angles too.
-    plain = (arms | custom if arms else set()) if left_out is None else (arms | custom) & left_out
-    # The ends of an angle are bonded in a ring of three, where two angles have them as an arm.
-    return (harmonic | constrained | plain) - (ends - arms)
+    symbols, terms = element_symbols(system, topology), pair_terms(system)
+    bonds = set() if topology is None else {tuple(sorted((a.index, b.index))) for a, b in topology.bonds}
+    bonded: dict[int, set[int]] = {i: set() for i in range(system.getNumParticles())}
+    around: dict[int, set[int]] = {i: set() for i in bonded}
+    for a, b in bonds:
+        bonded[a].add(b)
+        bonded[b].add(a)
+    for a, b in bonds | {term.pair for term in terms}:
+        around[a].add(b)
+        around[b].add(a)
+    found = bonds | {term.pair for term in terms if _is_bond(term, symbols, bonded, around, positions)}
+    near = set() if positions is None else _near_pairs(positions, symbols) - found
+    if near:
+        excluded = excluded_pairs(system)
+        organic = {p for p in near if symbols[p[0]] in NONMETALS and symbols[p[1]] in NONMETALS}
+        found |= near & excluded if terms or excluded else organic
+    return found
 
 
-def fragments(system: openmm.System, bonds: Iterator[tuple[int, int]] = ()) -> list[set[int]]:
-    """Sets of particles that terms between named particles join, and the bonds of a topology, if given.
+def _is_bond(
+    term: PairTerm,
+    symbols: list[str | None],
+    bonded: dict[int, set[int]],
+    around: dict[int, set[int]],
+    x: np.ndarray | None,
+) -> bool:
+    a, b = term.pair
+    usual = bond_length(symbols[a], symbols[b])
+    share = bool(around[a] & around[b])
+    if usual is None:  # beads: every harmonic bond but those between second neighbours
+        return (term.stiffness or term.length) is not None and not bonded[a] & bonded[b]
+    length = term.length
+    if length is None and x is not None:
+        length = float(np.linalg.norm(x[a] - x[b]))
+    if length is None:
+        return False
+    if length < (_LONGEST_BY_LENGTH if share else _LONGEST) * usual:
+        return True
+    return not share and (term.stiffness or 0) >= _STIFF and length <= _LONG
 
-    Example:
-        >>> from openmm_diffsampler import load_system
-        >>> [len(f) for f in fragments(load_system("alanine-dipeptide").system)]
-        [22]
-    """
-    graph = networkx.Graph()
-    graph.add_nodes_from(range(system.getNumParticles()))
-    graph.add_edges_from(bonds)
-    for force in system.getForces():
-        for row in _rows(force):
-            networkx.add_path(graph, row)
-    graph.add_edges_from(tuple(system.getConstraintParameters(k)[:2]) for k in range(system.getNumConstraints()))
-    return [set(atoms) for atoms in networkx.connected_components(graph)]
+
+def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> set[tuple[int, int]]:
+    """Pairs of known elements within the length of a bond."""
+    from scipy.spatial import cKDTree
+
+    found, longest = set(), 0.35
+    for a, b in cKDTree(x).query_pairs(longest):
+        usual = bond_length(symbols[a], symbols[b])
+        if usual is not None and np.linalg.norm(x[a] - x[b]) < _LONGEST_BY_LENGTH * usual:
+            found.add((a, b))
+    return found

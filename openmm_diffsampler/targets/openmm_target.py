@@ -2,7 +2,8 @@
 
 import copy
 import logging
-import os
+import time
+import warnings
 
 import numpy as np
 import openmm
@@ -13,13 +14,17 @@ from openmm_diffsampler._common.quoting import shortened
 
 from .backends.kernel import KernelBackend, KernelTooLargeError
 from .backends.openmm_backend import OpenMMBackend, fastest_platform, require_picklable
+from .backends.preparation import Preparation, announce_long_preparation
 from .backends.timing import calls_per_second
 from .backends.torch_backend import TorchBackend
 from .base import Target
+from .bond_scale import BondScale
 from .normalisability import warn_of_free_fragments
-from .system_checks import generic_positions, positions_array, require_samplable
+from .positions import positions_array
+from .system_checks import generic_positions, require_samplable
 from .system_hash import parameter_hash
 from .terms.translate import UnsupportedForceError, translate_system
+from .topology_order import require_same_order
 from .units import require_temperature, thermal_energy
 
 __all__ = ["BACKENDS", "BackendMismatchError", "OpenMMTarget"]
@@ -46,7 +51,7 @@ class OpenMMTarget(Target):
         system: openmm System without constraints, virtual sites, massless particles and barostat. Do not change it
             afterwards: a copy of the target, and a forked process, read it again.
         temperature: openmm Quantity.
-        topology: openmm.app or mdtraj Topology of the atoms; trajectories need it.
+        topology: openmm.app or mdtraj Topology of the atoms, with its bonds; trajectories need it.
         backend: ``"kernel"``: closed-form energies and forces, compiled for the CPU, for the forces listed in
             docs/supported-forces.md; second derivatives by differences of forces.
             ``"torch"``: the same in torch, on a CPU or GPU; second derivatives in closed form.
@@ -60,14 +65,20 @@ class OpenMMTarget(Target):
         dtype: precision of the evaluation. torch.float32 is about twice as fast in closed form.
         device: where backend "torch" evaluates, "cpu" or "cuda".
         platform, n_contexts, platform_properties: for backend "openmm": the platform (default: the fastest in a short
-            trial), how many contexts share a batch (default: one a CPU core; one on a GPU) and their properties. A
-            System with a PythonForce or a force of a plugin, whose code may keep state, has one context.
+            trial), how many contexts share a batch (default: one a CPU core, fewer where each takes seconds to make;
+            one on a GPU) and their properties. A System with a PythonForce or a force of a plugin, whose code may keep
+            state, has one context.
 
     Raises:
-        TypeError: `system` is no System, or the temperature has no unit.
-        ValueError: something in the System cannot be sampled here, an unknown backend, or atom counts that differ.
+        TypeError: `system` is no System, the temperature has no unit, or positions are a quantity of another library.
+        ValueError: something in the System cannot be sampled here, an unknown backend, atom counts that differ, a
+            topology in another order than the System, or positions that are not in nm.
         UnsupportedForceError: backend "kernel" or "torch" was asked for and a force has no closed form.
         BackendMismatchError: energies or forces differ from the Reference platform.
+
+    Warns:
+        UnnormalisableDensityWarning: nothing holds the molecules together; :attr:`is_normalisable` is False.
+        MissingBondsWarning: a molecule of the System has no bonds in the topology.
 
     Example:
         >>> from openmm import unit
@@ -101,25 +112,38 @@ class OpenMMTarget(Target):
         n_atoms = system.getNumParticles()
         super().__init__((n_atoms, 3), name=name, dtype=dtype, device=device)
         self.temperature = require_temperature(temperature)
-        self.system, self.topology = system, _mdtraj_topology(topology, n_atoms)
+        self.system, self.topology = system, _mdtraj_topology(topology, system)
         self._beta = 1 / thermal_energy(temperature)
+        is_long = announce_long_preparation(self.name, system)
+        started = time.perf_counter()
         try:
             reference = OpenMMBackend(system, platform="Reference", n_contexts=1)
         except openmm.OpenMMException as error:
             raise ValueError(f"OpenMM cannot evaluate the System of {name}: {shortened(error)}") from error
-        start = generic_positions(system) if positions is None else positions_array(positions, n_atoms)
+        made = time.perf_counter()
+        self._bond_scale = BondScale(system, self.topology)
+        if positions is None:
+            start = generic_positions(system, reference.contexts[0])
+        else:
+            start = positions_array(positions, n_atoms)
+            self._bond_scale.require(start)
         self.positions = None if positions is None else torch.as_tensor(start)
         noise = np.random.default_rng(0).normal(scale=0.003, size=(4, n_atoms, 3))
         nearby = torch.as_tensor(start + noise)
+        asked = time.perf_counter()
         exact = reference.energy_and_forces(nearby)
+        taken = Preparation(made - started, (time.perf_counter() - asked) / len(nearby), is_long)
         if not all(t.isfinite().all() for t in exact):
             raise ValueError("the energy near the positions is not finite; give positions without overlapping atoms")
         self.translation_invariant = _is_translation_invariant(reference, nearby, exact)
+        self._warn_of_unbonded_molecules(start)
         self._options = {"platform": platform, "n_contexts": n_contexts, "properties": platform_properties}
-        self._choose(backend, nearby)
+        self._choose(backend, nearby, reference, taken)
         self._compare(nearby, exact)
         u = lambda x: reference.energy_and_forces(torch.as_tensor(x))[0].numpy() * self._beta  # noqa: E731
-        self.is_normalisable = warn_of_free_fragments(name, system, self.topology, start, u)
+        self.is_normalisable = warn_of_free_fragments(
+            name, system, self.topology, start, u, translation_invariant=self.translation_invariant
+        )
         _log.info("%s: backend %s, %s", name, self.backend, self.backend_reason)
 
     def identity(self):
@@ -128,11 +152,33 @@ class OpenMMTarget(Target):
         own = {"system": parameter_hash(self.system), "temperature": f"{kelvin} K", "backend": self.backend}
         return super().identity() | own
 
-    def _choose(self, backend, nearby):
+    def require_start(self, x: torch.Tensor) -> None:
+        """Raise a ValueError where the bonds of configurations (n, n_atoms, 3) say that they are not in nm."""
+        self._bond_scale.require(x.detach().cpu().numpy(), "initial positions")
+
+    def _warn_of_unbonded_molecules(self, start: np.ndarray) -> None:
+        from openmm_diffsampler import coordinates
+
+        if self.topology is None:
+            return
+        missing = coordinates.missing_bonds(self.system, self.topology, start)
+        if coordinates.unbonded_molecules(self.system, self.topology, missing):
+            warnings.warn(
+                f"the topology of {self.name} lacks {coordinates.how_to_add_bonds(self.topology, missing)}; without "
+                "them no torsion is turned",
+                coordinates.MissingBondsWarning,
+                stacklevel=3,
+            )
+
+    def _choose(self, backend: str, nearby: torch.Tensor, reference: OpenMMBackend, taken: Preparation) -> None:
         """Set the evaluator, `backend` and `backend_reason`."""
+
+        def by_openmm() -> OpenMMBackend:
+            return self._openmm_backend(nearby[0].numpy(), reference, taken)
+
         self.backend, self.backend_reason = backend, "as asked for"
         if backend == "openmm":
-            self._evaluator = self._openmm_backend(nearby[0].numpy())
+            self._evaluator = by_openmm()
             self.backend_reason += f" ({self._pool_in_words()})"
             return
         try:
@@ -140,16 +186,16 @@ class OpenMMTarget(Target):
         except UnsupportedForceError as error:
             if backend != "auto":
                 raise
-            chosen, self._evaluator = "openmm", self._openmm_backend(nearby[0].numpy())
+            chosen, self._evaluator = "openmm", by_openmm()
             reason = f"since there are no closed forms: {error} ({self._pool_in_words()})"
         else:
             if backend == "auto" and self._n_atoms > _SMALL and self.device.type == "cpu":
-                by_openmm = self._openmm_backend(nearby[0].numpy())
-                many = nearby.to(self.dtype).repeat(8, 1, 1)
-                rates = [_rate(candidate, many) for candidate in (self._evaluator, by_openmm)]
+                pool = by_openmm()
+                many = nearby.to(self.dtype).repeat(taken.n_repeats(pool.n_contexts / len(nearby)), 1, 1)
+                rates = [_rate(candidate, many) for candidate in (self._evaluator, pool)]
                 reason = f"measured {rates[0]:.3g} evaluations/s in closed form and {rates[1]:.3g} by OpenMM"
                 if rates[1] > rates[0]:
-                    chosen, self._evaluator = "openmm", by_openmm
+                    chosen, self._evaluator = "openmm", pool
                     reason += f" ({self._pool_in_words()})"
         if backend == "auto":
             self.backend, self.backend_reason = chosen, reason
@@ -180,11 +226,24 @@ class OpenMMTarget(Target):
     def _n_atoms(self):
         return self.event_shape[0]
 
-    def _openmm_backend(self, positions):
+    def _openmm_backend(self, positions: np.ndarray, reference: OpenMMBackend, taken: Preparation) -> OpenMMBackend:
+        """A pool of contexts; `reference` itself where it is the pool that is wanted."""
         options = dict(self._options)
-        options["platform"] = options["platform"] or fastest_platform(self.system, positions)
+        if options["platform"] is None:
+            _log.info("%s: trying OpenMM's platforms", self.name)
+            options["platform"] = fastest_platform(self.system, positions, known=taken.known_rates())
         on_cpu = options["platform"] in ("Reference", "CPU")
-        options["n_contexts"] = options["n_contexts"] or (os.cpu_count() if on_cpu else 1)
+        options["n_contexts"] = options["n_contexts"] or (taken.n_contexts() if on_cpu else 1)
+        wanted = {"platform": "Reference", "n_contexts": 1, "properties": None}
+        if options == wanted and (self.dtype, self.device) == (reference.dtype, reference.device):
+            return reference
+        if taken.context * options["n_contexts"] > 5:
+            _log.warning(
+                "%s: %d more contexts take about %.0f s",
+                self.name,
+                options["n_contexts"],
+                taken.context * options["n_contexts"],
+            )
         return OpenMMBackend(self.system, dtype=self.dtype, device=self.device, **options)
 
     def __reduce_ex__(self, protocol):
@@ -233,9 +292,10 @@ class OpenMMTarget(Target):
         return 1.0 if self.backend == "kernel" else self._beta
 
 
-def _mdtraj_topology(topology, n_atoms):
+def _mdtraj_topology(topology, system):
     if topology is None:
         return None
+    n_atoms = system.getNumParticles()
     import mdtraj
 
     if isinstance(topology, openmm.app.Topology):
@@ -244,15 +304,16 @@ def _mdtraj_topology(topology, n_atoms):
         raise TypeError(f"topology is a {type(topology).__name__}; give an openmm.app or mdtraj Topology")
     if topology.n_atoms != n_atoms:
         raise ValueError(f"the topology has {topology.n_atoms} atoms and the System {n_atoms} particles")
+    require_same_order(system, topology)
     return topology
 
 
 def _is_translation_invariant(reference, nearby, exact):
-    """Whether moving everything leaves the energy as it is, to rounding."""
-    shift = torch.tensor([0.31, -0.23, 0.17], dtype=torch.float64)
-    moved = reference.energy_and_forces(nearby + shift)[0]
+    """Whether moving everything, a little or out of any container, leaves the energy as it is, to rounding."""
+    shifts = torch.tensor([[0.31, -0.23, 0.17], [97.0, -61.0, 83.0]], dtype=torch.float64)
+    moved = torch.stack([reference.energy_and_forces(nearby[:2] + shift)[0] for shift in shifts])
     scale = exact[0].abs() + exact[1].flatten(1).norm(dim=1) + 1e-3
-    return bool(((moved - exact[0]).abs() <= 1e-9 * scale).all())
+    return bool(((moved - exact[0][:2]).abs() <= 1e-9 * scale[:2]).all())
 
 
 def _rate(backend, x):

@@ -2,16 +2,15 @@
 
 import numpy as np
 import openmm
-from openmm import unit
 
 from openmm_diffsampler._common.quoting import shortened
 
 from .backends.foreign_forces import evaluated_alone, foreign_forces
 
-__all__ = ["generic_positions", "positions_array", "require_samplable"]
+__all__ = ["generic_positions", "require_samplable"]
 
 
-def require_samplable(system, *, massless=False, barostat=False):
+def require_samplable(system: openmm.System, *, massless: bool = False, barostat: bool = False) -> None:
     """Raise unless every coordinate of `system` is free and its energy alone defines the density.
 
     Arguments:
@@ -21,7 +20,8 @@ def require_samplable(system, *, massless=False, barostat=False):
 
     Raises:
         TypeError: not an openmm System.
-        ValueError: no particles, constraints, virtual sites, massless particles or a barostat, each with what to do.
+        ValueError: no particles, constraints, virtual sites, Drude particles, massless particles or a barostat, each
+            with what to do.
     """
     if not isinstance(system, openmm.System):
         raise TypeError(f"system is a {type(system).__name__}; give an openmm.System (createSystem makes one)")
@@ -36,6 +36,14 @@ def require_samplable(system, *, massless=False, barostat=False):
     sites = [i for i in range(n) if system.isVirtualSite(i)]
     if sites:
         raise ValueError(f"particles {_listed(sites)} are virtual sites, which are no coordinates; use a model without")
+    drude = [force for force in system.getForces() if isinstance(force, openmm.DrudeForce)]
+    if drude:
+        pairs = [force.getParticleParameters(k)[:2] for force in drude for k in range(force.getNumParticles())]
+        raise ValueError(
+            f"the System has {len(pairs)} Drude particles ({_listed([pair[0] for pair in pairs])}), which stand for "
+            "the polarisation of their atoms and follow them at zero temperature; here they would move like atoms at "
+            "the temperature of the target. Use a force field with fixed charges"
+        )
     fixed = [i for i in range(n) if system.getParticleMass(i)._value == 0]
     if fixed and not massless:
         raise ValueError(
@@ -51,27 +59,22 @@ def require_samplable(system, *, massless=False, barostat=False):
             )
 
 
-def _listed(numbers):
+def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
 
 
-def positions_array(positions, n_atoms):
-    """Positions, a Quantity or nm, as a float64 array (n_atoms, 3)."""
-    if unit.is_quantity(positions):
-        positions = positions.value_in_unit(unit.nanometer)
-    array = np.array([tuple(p) for p in positions], dtype=float)
-    if array.shape != (n_atoms, 3):
-        raise ValueError(f"positions have shape {array.shape} and the System {n_atoms} particles")
-    if not np.isfinite(array).all():
-        raise ValueError("positions hold NaN or infinite coordinates")
-    return array
+def generic_positions(system: openmm.System, context: openmm.Context | None = None) -> np.ndarray:
+    """Some configuration (n_atoms, 3) of finite energy in nm, by minimisation from random positions.
 
-
-def generic_positions(system):
-    """Some configuration (n_atoms, 3) of finite energy in nm, by minimisation from random positions."""
+    Arguments:
+        system: openmm System.
+        context: one of the Reference platform, where there is one already.
+    """
     n = system.getNumParticles()
     start = np.random.default_rng(0).normal(scale=0.2 * n ** (1 / 3), size=(n, 3))
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    if context is None:
+        platform = openmm.Platform.getPlatformByName("Reference")
+        context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
     context.setPositions(start)
     energy, why = np.nan, ""
     try:

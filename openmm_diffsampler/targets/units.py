@@ -2,7 +2,7 @@
 
 from openmm import unit
 
-__all__ = ["in_md_units", "require_temperature", "thermal_energy"]
+__all__ = ["require_temperature", "thermal_energy"]
 
 
 def require_temperature(temperature, where="temperature"):
@@ -44,8 +44,3 @@ def thermal_energy(temperature):
     """
     temperature = require_temperature(temperature)
     return (unit.MOLAR_GAS_CONSTANT_R * temperature).value_in_unit(unit.kilojoule_per_mole)
-
-
-def in_md_units(values):
-    """A Quantity as plain numbers in nm, ps, kJ/mol; anything else as it is."""
-    return values.value_in_unit_system(unit.md_unit_system) if unit.is_quantity(values) else values

@@ -16,7 +16,7 @@ from openmm_diffsampler.targets import (
     load_system,
     with_restrained_fragments,
 )
-from openmm_diffsampler.targets.bonded_pairs import fragments
+from openmm_diffsampler.targets.fragments import fragments
 
 KELVIN = 300 * unit.kelvin
 #: Two diatomic molecules.

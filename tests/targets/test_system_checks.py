@@ -7,7 +7,8 @@ import torch
 from openmm import unit
 
 from openmm_diffsampler import load_system
-from openmm_diffsampler.targets.system_checks import generic_positions, positions_array, require_samplable
+from openmm_diffsampler.targets.positions import positions_array
+from openmm_diffsampler.targets.system_checks import generic_positions, require_samplable
 
 from .reference import particles, reference
 

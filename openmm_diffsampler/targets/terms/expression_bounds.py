@@ -12,8 +12,9 @@ from openmm_diffsampler._common.quoting import shortened
 __all__ = ["ExpressionError", "depth", "require_readable", "require_readable_expressions", "tokens"]
 
 #: Characters of an expression, how deep it is nested, and its numbers, names and operators, those of definitions as
-#: often as they are used. Force fields have a few hundred of these, nested less than twenty deep.
-_MOST_CHARACTERS, _DEEPEST, _MOST_TOKENS = 100_000, 100, 10_000
+#: often as they are used. Force fields have a few hundred of these, nested less than twenty deep; AMOEBA's bends out of
+#: a plane have 10,403.
+_MOST_CHARACTERS, _DEEPEST, _MOST_TOKENS = 100_000, 100, 15_000
 _READ = f"up to {_MOST_CHARACTERS:,} characters, {_MOST_TOKENS:,} parts and {_DEEPEST} levels are read"
 #: Digits of a number: more than those that a float64 tells apart, and fewer than Python refuses to read.
 _MOST_DIGITS = 400

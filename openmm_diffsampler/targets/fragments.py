@@ -1,0 +1,123 @@
+"""The molecules that a System consists of, by what joins its particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import openmm
+
+from .elements import NONMETALS, bond_length, element_symbols
+from .pair_terms import forces_of, joined_particles, pair_terms
+
+__all__ = ["fragments"]
+
+#: A pair is joined if it is no longer than this many times the usual bond between the elements.
+_LONGEST = 1.3
+#: Distances in nm between which the energy of a custom bond has to rise by so many kJ/mol, or it lets go.
+_FAR, _FARTHER, _RISE = 1e4, 1e6, 50.0
+#: Forces whose terms of two particles never let go.
+_HOLDING = ("HarmonicBondForce", "AmoebaMultipoleForce", "constraint")
+
+
+def fragments(
+    system: openmm.System, bonds: Iterable[tuple[int, int]] = (), positions: np.ndarray | None = None
+) -> list[set[int]]:
+    """Particles that belong together: by bonded forces, by the bonds of a topology, or as near as bonded elements are.
+
+    A CustomBondForce joins only where its energy rises without bound: not with Lennard-Jones terms of single pairs.
+
+    Arguments:
+        system: openmm System.
+        bonds: pairs of particles, as of a topology.
+        positions: (n_atoms, 3) in nm, or None.
+
+    Returns:
+        list of sets of particles, the smallest first.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> [len(fragments(load_system(name).system)) for name in ("alanine-dipeptide", "lj13")]
+        [1, 13]
+    """
+    joined = _Joined(system.getNumParticles())
+    for pair in bonds:
+        joined.join(pair)
+    if positions is not None:
+        for pair in _near_pairs(positions, element_symbols(system)):
+            joined.join(pair)
+    for term in pair_terms(system):
+        if term.source in _HOLDING:
+            joined.join(term.pair)
+    for force in forces_of(system):
+        if isinstance(force, openmm.CustomBondForce):
+            for a, b in _holding_bonds(force, joined):
+                joined.join([a, b])
+        elif not isinstance(force, openmm.HarmonicBondForce):
+            for particles in joined_particles(force):
+                joined.join(particles)
+    return joined.groups()
+
+
+class _Joined:
+    """Groups of particles that grow together."""
+
+    def __init__(self, n: int):
+        self._parent = list(range(n))
+
+    def root(self, i: int) -> int:
+        while self._parent[i] != i:
+            self._parent[i] = self._parent[self._parent[i]]
+            i = self._parent[i]
+        return i
+
+    def join(self, particles: list[int] | tuple[int, ...]) -> None:
+        for i in particles[1:]:
+            self._parent[self.root(i)] = self.root(particles[0])
+
+    def groups(self) -> list[set[int]]:
+        found = {}
+        for i in range(len(self._parent)):
+            found.setdefault(self.root(i), set()).add(i)
+        return sorted(found.values(), key=len)
+
+
+def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> Iterator[tuple[int, int]]:
+    from scipy.spatial import cKDTree
+
+    for a, b in cKDTree(x).query_pairs(0.37):
+        usual = bond_length(symbols[a], symbols[b]) if {symbols[a], symbols[b]} <= set(NONMETALS) else None
+        if usual is not None and np.linalg.norm(x[a] - x[b]) < _LONGEST * usual:
+            yield a, b
+
+
+def _holding_bonds(force: openmm.CustomBondForce, joined: _Joined) -> Iterator[tuple[int, int]]:
+    """Bonds between groups whose energy rises without bound, found out on two particles alone."""
+    known = {}
+    for k in range(force.getNumBonds()):
+        a, b, parameters = force.getBondParameters(k)
+        if joined.root(a) == joined.root(b):
+            continue
+        if parameters not in known:
+            known[parameters] = _rises(force, parameters)
+        if known[parameters]:
+            yield a, b
+
+
+def _rises(force: openmm.CustomBondForce, parameters: tuple[float, ...]) -> bool:
+    alone, system = openmm.CustomBondForce(force.getEnergyFunction()), openmm.System()
+    for k in range(force.getNumPerBondParameters()):
+        alone.addPerBondParameter(force.getPerBondParameterName(k))
+    for k in range(force.getNumGlobalParameters()):
+        alone.addGlobalParameter(force.getGlobalParameterName(k), force.getGlobalParameterDefaultValue(k))
+    alone.addBond(0, 1, parameters)
+    system.addForce(alone)
+    for _ in range(2):
+        system.addParticle(1.0)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    energies = []
+    for distance in (_FAR, _FARTHER):
+        context.setPositions([[0, 0, 0], [distance, 0, 0]])
+        energies.append(context.getState(getEnergy=True).getPotentialEnergy()._value)
+    return not energies[1] - energies[0] <= _RISE
