@@ -72,7 +72,7 @@ def _of_mdtraj(topology: mdtraj.Topology) -> dict[str, Any]:
     ids = [str(i + 1) if a.serial is None else str(a.serial) for i, a in enumerate(atoms)]
     return {
         "format": _FORMAT,
-        "chains": _table("chains", [(str(getattr(c, "chain_id", None) or i + 1),) for i, c in enumerate(chains)]),
+        "chains": _table("chains", [(str(getattr(c, "chain_id", None) or ""),) for c in chains]),
         "residues": _table("residues", residue_rows),
         "atoms": _table("atoms", [_atom(a, serial, a.formal_charge) for a, serial in zip(atoms, ids, strict=True)]),
         "bonds": _table("bonds", bonds),
@@ -85,7 +85,7 @@ def _residue(chain: int, name: str, number: object, insertion_code: str, segment
 
 
 def _atom(atom: Any, serial: str, charge: int | None) -> tuple[Any, ...]:
-    return atom.residue.index, atom.name, _symbol(atom.element), serial, charge
+    return atom.residue.index, atom.name, _symbol(atom.element), serial, None if charge is None else int(charge)
 
 
 def _bond(bond: Any) -> tuple[Any, ...]:
@@ -144,7 +144,7 @@ def mdtraj_topology(entries: Mapping[str, Any]) -> mdtraj.Topology:
 
     tables = _checked(entries)
     topology = mdtraj.Topology()
-    chains = [topology.add_chain(name) for (name,) in tables["chains"]]
+    chains = [topology.add_chain(name or None) for (name,) in tables["chains"]]
     residues = [
         topology.add_residue(name, chains[c], resSeq=_number(number), segment_id=segment)
         for c, name, number, _, segment in tables["residues"]
