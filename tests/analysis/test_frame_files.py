@@ -29,18 +29,18 @@ topology = mdtraj.Topology()
 residue = topology.add_residue("LIG", topology.add_chain())
 for i in range(50):
     topology.add_atom(f"C{i}", mdtraj.element.carbon, residue)
-x = torch.randn(400, 50, 3, generator=torch.Generator().manual_seed(0))
-wt = WeightedTrajectory(x, torch.zeros(400), kind="importance", topology=topology)
+x = torch.randn(100, 50, 3, generator=torch.Generator().manual_seed(0))
+wt = WeightedTrajectory(x, torch.zeros(100), kind="importance", topology=topology)
 for suffix in sys.argv[1:]:
     wt[:2].save(f"a{suffix}")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, limits[1]))
     try:
         wt.save(f"a{suffix}")
     except OSError as error:
         print(suffix, "OSError", error.errno is not None, f"a{suffix}" in str(error))
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    print(suffix, WeightedTrajectory.load(f"a{suffix}").x.equal(WeightedTrajectory.load(f"a{suffix}").x), flush=True)
+    print(suffix, "then", len(WeightedTrajectory.load(f"a{suffix}")), "frames", flush=True)
 """
 
 
@@ -52,7 +52,7 @@ def test_full_disk(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found = [line for line in done.stdout.splitlines() if line.startswith(".")]
-    assert found == [line for s in suffixes for line in (f"{s} OSError True True", f"{s} True")]
+    assert found == [line for s in suffixes for line in (f"{s} OSError True True", f"{s} then 2 frames")]
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -153,7 +153,7 @@ def test_damaged_frames(weighted_dipeptide, tmp_path):
     path, rng = tmp_path / "a.xtc", random.Random(0)
     weighted_dipeptide[:5].save(path)
     data, x = path.read_bytes(), WeightedTrajectory.load(path).x
-    for place in (0, 4, 52, 56, 60, 64, 88, rng.randrange(92, len(data))):
+    for place in (4, 52, 88, rng.randrange(92, len(data))):
         damaged = bytearray(data)
         damaged[place : place + 4] = b"\x7f\xff\xff\xff"
         path.write_bytes(damaged)
