@@ -65,10 +65,11 @@ def write_frames(path: Path, x: torch.Tensor, topology: mdtraj.Topology) -> np.n
         if frames.shape != xyz.shape or not np.allclose(frames, xyz, rtol=1e-4, atol=1e-3):
             raise ValueError("what was read back differs from what was written")
         return frames
-    except OSError:
-        raise
     # The writers of mdtraj raise anything on a full disk, a TypeError included.
     except Exception as error:
+        # Errors of the system have a number, and those that readers of mdtraj raise by this name have none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         if largest < _SMALL:
             raise OSError(
                 errno.EIO,

@@ -24,6 +24,7 @@ from openmm_diffsampler._common.topologies import mdtraj_topology, topology_entr
 from openmm_diffsampler._common.whole_files import written_whole
 from openmm_diffsampler.targets.units import thermal_energy
 
+from .dihedrals import in_space
 from .frame_files import fingerprint, read_frames, write_frames
 from .pdb_topology import fitting_topology, ordered_topology
 from .trajectory_archive import read_archive, write_archive
@@ -251,11 +252,11 @@ def _errors_of(path: Path) -> Iterator[None]:
 
 def _write_pdb(path: Path, wt: WeightedTrajectory, topology: mdtraj.Topology) -> None:
     """The first frame, for programs that read topologies from PDB files."""
-    first = wt[:1].trajectory
-    first.topology = fitting_topology(topology)
+    import mdtraj
+
     # An exploded draw does not fit the columns of a PDB file.
-    first.xyz = first.xyz.clip(-90, 90)
-    first.save_pdb(str(path))
+    first = in_space(wt.x[:1]).clip(-90, 90)
+    mdtraj.Trajectory(first, fitting_topology(topology)).save_pdb(str(path))
 
 
 def _given(topology: mdtraj.Topology | str | os.PathLike[str]) -> mdtraj.Topology:
