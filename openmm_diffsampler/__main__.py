@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 
-from .interrupts import heard
+from .cli_signals import heard
 
 __all__ = ["main"]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ._common.quoting import shortened
-from .interrupts import Heard, heard
+from .cli_signals import Heard, heard
 
 __all__ = ["Ending", "ends_in_one_line", "fail", "reading"]
 

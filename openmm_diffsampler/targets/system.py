@@ -11,6 +11,7 @@ from openmm import System, app, unit
 from openmm_diffsampler._common.names import as_name
 
 from .system_files import read_molecule
+from .system_hash import parameter_hash
 from .system_metadata import closest, read_metadata, require_whole
 from .system_writer import save_system
 
@@ -34,7 +35,7 @@ class MolecularSystem:
         description: one line.
         length_unit: "nanometer", or "reduced" (1 reduced length = 1 nm, and 1 reduced energy = 1 kJ/mol).
         force_field, origin, rebuild: what the forces are, where they are from, the command that rebuilds the folder.
-        preset_key: which settings samplers know it by; the name of a built-in system, None of any other.
+        built_in: name and parameters, by their hash, of the built-in system that this is or was made from.
     """
 
     name: str
@@ -47,7 +48,13 @@ class MolecularSystem:
     force_field: str = ""
     origin: str = ""
     rebuild: str = ""
-    preset_key: str | None = None
+    built_in: tuple[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def preset_key(self) -> str | None:
+        """Which settings samplers know it by: the name of a built-in system with these very forces, or None."""
+        name, parameters = self.built_in or (None, None)
+        return name if parameters == parameter_hash(self.system) else None
 
     @cached_property
     def mdtraj_topology(self):
@@ -140,7 +147,8 @@ def load_system(name_or_path: str | Path, *, trust: bool = False) -> "MolecularS
         return AnalyticSystem(**metadata)
     system, topology, positions = read_molecule(directory, trust)
     key = next((name for name, path in _built_in().items() if path.samefile(directory)), None)
-    return MolecularSystem(system=system, topology=topology, positions=positions, preset_key=key, **metadata)
+    built_in = None if key is None else (key, parameter_hash(system))
+    return MolecularSystem(system=system, topology=topology, positions=positions, built_in=built_in, **metadata)
 
 
 def list_systems():

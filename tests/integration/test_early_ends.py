@@ -112,7 +112,7 @@ def test_a_signal_during_the_imports_is_one_line(tmp_path):
 
 def test_a_second_signal_ends_the_process_at_once():
     code = (
-        "import signal\nfrom openmm_diffsampler.interrupts import heard\nwith heard():\n    try:\n"
+        "import signal\nfrom openmm_diffsampler.cli_signals import heard\nwith heard():\n    try:\n"
         "        signal.raise_signal(signal.SIGINT)\n    finally:\n        signal.raise_signal(signal.SIGTERM)\n"
         "        print('still here')"
     )

@@ -1,10 +1,12 @@
 """Systems by name and by path."""
 
+import dataclasses
 import re
 import shutil
 import sys
 import types
 
+import openmm
 import pytest
 from openmm import unit
 
@@ -119,3 +121,14 @@ def test_neither_name_nor_path(argument):
 def test_an_empty_name():
     with pytest.raises(FileNotFoundError, match="no built-in system ''"):
         load_system("")
+
+
+def test_settings_of_a_built_in_system_go_with_its_forces():
+    system = load_system("lj13")
+    assert dataclasses.replace(system, name="mine", temperature=200 * unit.kelvin).target().preset_key == "lj13"
+    other = dataclasses.replace(system, system=load_system("lj55").system)
+    assert other.preset_key is None
+    stiff = openmm.HarmonicBondForce()
+    stiff.addBond(0, 1, 0.3, 1000.0)
+    system.system.addForce(stiff)
+    assert system.preset_key is None
