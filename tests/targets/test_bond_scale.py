@@ -1,5 +1,7 @@
 """Å are told from nm by the lengths of bonds, and nothing else is taken for Å."""
 
+import itertools
+
 import mdtraj
 import numpy as np
 import openmm
@@ -109,7 +111,7 @@ def test_atoms_of_a_trace_are_no_bonded_atoms():
     topology = mdtraj.Topology()
     chain_ = topology.add_chain()
     atoms = [topology.add_atom("CA", mdtraj.element.carbon, topology.add_residue("ALA", chain_)) for _ in range(5)]
-    for a, b in zip(atoms, atoms[1:], strict=False):
+    for a, b in itertools.pairwise(atoms):
         topology.add_bond(a, b)
     scale = BondScale(particles(5), topology)
     scale.require(line(5, 0.38))

@@ -72,7 +72,7 @@ def ryckaert_bellemans():
 
 def exclusions(kind):
     force = openmm.CustomNonbondedForce("1/r^12") if kind == "custom" else openmm.GayBerneForce()
-    for k in range(22):
+    for _ in range(22):
         force.addParticle([]) if kind == "custom" else force.addParticle(0.3, 1, -1, -1, 0.3, 0.3, 0.3, 1, 1, 1)
     force.createExclusionsFromBonds(sorted(PAIRS), 3) if kind == "custom" else [
         force.addException(a, b, 0, 0) for a, b in sorted(PAIRS)
@@ -191,7 +191,7 @@ def ligand_without_bonds():
                 topology.add_bond(new[a.index], new[b.index])
     bonds.addBond(0, n, 0.8, 100.0)
     system.addForce(bonds)
-    return system, topology, np.concatenate([X, X + [0, 0, 0.8]])
+    return system, topology, np.concatenate([X, X + np.array([0, 0, 0.8])])
 
 
 def test_a_ligand_without_bonds_is_refused_beside_a_protein_with_them():

@@ -3,11 +3,10 @@
 import dataclasses
 import re
 import shutil
-import sys
-import types
 
 import openmm
 import pytest
+import torch
 from openmm import unit
 
 from openmm_diffsampler.targets import system as system_module
@@ -44,23 +43,18 @@ def test_every_built_in_system_loads(name):
 
 
 def test_analytic_systems_pass_parameters_and_keywords_on(tmp_path):
-    import torch
-
     (tmp_path / "system.yaml").write_text("density: mw32\nparameters: {n_pairs: 2}\n")
     target = load_system(tmp_path).target(dtype=torch.float32)
     assert target.event_shape == (4,) and target.dtype == torch.float32 and target.name == tmp_path.name
 
 
-def test_molecular_systems_build_their_target(folder, monkeypatch):
-    calls = []
-    fake = types.SimpleNamespace(OpenMMTarget=lambda *args, **kwargs: calls.append((args, kwargs)))
-    monkeypatch.setitem(sys.modules, "openmm_diffsampler.targets.openmm_target", fake)
+def test_molecular_systems_build_their_target(folder):
     system = load_system(folder)
-    system.target(backend="torch", device="cpu")
-    ((args, kwargs),) = calls
-    assert args == (system.system, system.temperature)
-    assert kwargs.pop("positions") is system.positions
-    assert kwargs == {"topology": system.topology, "backend": "torch", "name": "cluster", "device": "cpu"}
+    target = system.target(backend="torch", dtype=torch.float32)
+    assert (target.name, target.backend, target.dtype) == ("cluster", "torch", torch.float32)
+    assert target.system is system.system and target.temperature == system.temperature
+    assert target.topology.n_atoms == 13 and target.preset_key is None
+    assert target.positions.numpy() == pytest.approx(system.positions.value_in_unit(unit.nanometer))
 
 
 def test_an_unknown_name_suggests_the_closest():
