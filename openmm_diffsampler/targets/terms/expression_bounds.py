@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import openmm
 
 from openmm_diffsampler._common.quoting import shortened
 
-__all__ = ["ExpressionError", "depth", "require_readable", "require_readable_expressions", "tokens"]
+__all__ = ["ExpressionError", "depth", "require_readable", "require_readable_expressions", "row_lengths", "tokens"]
 
 #: Characters of an expression, how deep it is nested, and its numbers, names and operators, those of definitions as
 #: often as they are used. Force fields have a few hundred of these, nested less than twenty deep; AMOEBA's bends out of
 #: a plane have 10,403.
 _MOST_CHARACTERS, _DEEPEST, _MOST_TOKENS = 100_000, 100, 15_000
-_READ = f"up to {_MOST_CHARACTERS:,} characters, {_MOST_TOKENS:,} parts and {_DEEPEST} levels are read"
+#: Terms of one sum and factors of one product. OpenMM takes 20 s for as many, and eight times that for twice as many.
+_MOST_TERMS, _MOST_FACTORS = 1_000, 250
+_READ = (
+    f"up to {_MOST_CHARACTERS:,} characters, {_MOST_TOKENS:,} parts, {_MOST_TERMS:,} terms of a sum, {_MOST_FACTORS} "
+    f"factors of a product and {_DEEPEST} levels are read"
+)
 #: Digits of a number: more than those that a float64 tells apart, and fewer than Python refuses to read.
 _MOST_DIGITS = 400
 
@@ -73,6 +78,31 @@ def depth(found: list[tuple[str, str]]) -> int:
     return deepest
 
 
+def row_lengths(found: Sequence[str]) -> tuple[int, int]:
+    """The most terms that a sum and the most factors that a product has, of the parts of an expression.
+
+    Example:
+        >>> row_lengths(list("a+b*(c*d*e-f)"))
+        (2, 3)
+    """
+    most_terms, most_factors, rows, before = 1, 1, [(1, 1)], "("
+    for token in found:
+        terms, factors = rows[-1]
+        if token == "(":
+            rows.append((1, 1))
+        elif token == ")":
+            if len(rows) > 1:
+                rows.pop()
+        elif token == ",":
+            rows[-1] = (1, 1)
+        elif token in ("*", "/"):
+            rows[-1] = (terms, factors + 1)
+        elif token in ("+", "-") and before not in ("(", ",", "+", "-", "*", "/", "^"):
+            rows[-1] = (terms + 1, 1)
+        most_terms, most_factors, before = max(most_terms, rows[-1][0]), max(most_factors, rows[-1][1]), token
+    return most_terms, most_factors
+
+
 def require_readable_expressions(system: openmm.System) -> None:
     """Raise before OpenMM reads an expression of `system` that is too long or nested too deep for it.
 
@@ -125,6 +155,7 @@ def require_readable(text: str) -> None:
         size = len(body) + sum(sizes.get(name, 0) for name in body)
         deep = depth([("", token) for token in body]) + max((1 + depths[n] for n in body if n in depths), default=0)
         _require_bounds(size, deep, text)
+        _require_short_rows(body, text)
         if is_definition:
             sizes[part[0]], depths[part[0]] = size, deep
 
@@ -139,3 +170,10 @@ def _require_bounds(size: int, deep: int, text: str) -> None:
         raise ExpressionError(f"expression {shortened(repr(text), 60)} has {parts} parts, definitions put in; {_READ}")
     if deep > _DEEPEST:
         raise ExpressionError(f"expression {shortened(repr(text), 60)} is nested {deep:,} deep; {_READ}")
+
+
+def _require_short_rows(body: Sequence[str], text: str) -> None:
+    terms, factors = row_lengths(body)
+    if terms > _MOST_TERMS or factors > _MOST_FACTORS:
+        what = f"a sum of {terms:,} terms" if terms > _MOST_TERMS else f"a product of {factors:,} factors"
+        raise ExpressionError(f"expression {shortened(repr(text), 60)} has {what}; {_READ}")

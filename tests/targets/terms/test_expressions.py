@@ -255,6 +255,8 @@ DEEP = {
 LONG = {
     "characters": "x" + " " * 100_001,
     "terms": "+".join(["x"] * 6_000),
+    "terms of a sum": "+".join(["x"] * 1_001),
+    "factors": "/".join(["x"] * 260),
     "doubling definitions": "a0;" + "".join(f"a{k}=sin(a{k + 1})*a{k + 1};" for k in range(60)) + "a60=x",
 }
 
@@ -266,7 +268,7 @@ def test_depth_is_bounded_before_anybody_recurses(kind):
 
 @pytest.mark.parametrize("kind", LONG)
 def test_length_is_bounded(kind):
-    assert_refused(LONG[kind], "characters|parts")
+    assert_refused(LONG[kind], "characters|parts|terms")
 
 
 @pytest.mark.parametrize("kind", [*DEEP, *LONG])
