@@ -100,7 +100,9 @@ def test_wrong_settings(options, message):
 
 def test_wrong_starts():
     sampler = MALA(UNBALANCED, step_size=1.0)
-    with pytest.raises(ValueError, match="not finite at the start of chains \\[1\\]"):
+    with pytest.raises(ValueError, match=r"initial positions of chains \[1\] hold NaN"):
         sampler.sample(torch.tensor([[0.0], [torch.nan]]), 1)
+    with pytest.raises(ValueError, match=r"not finite at the start of chains \[1\]"):
+        sampler.sample(torch.tensor([[0.0], [1e160]], dtype=torch.float64), 1)
     with pytest.raises(ValueError, match="shape"):
         sampler.sample(torch.zeros(3, 2), 1)

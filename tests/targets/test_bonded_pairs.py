@@ -177,7 +177,8 @@ def ligand_without_bonds():
     system, topology = openmm.System(), mdtraj.Topology()
     chain, old = topology.add_chain(), list(TOPOLOGY.atoms)
     bonds, n = openmm.HarmonicBondForce(), len(old)
-    [given] = only(openmm.HarmonicBondForce).getForces()
+    bonded = only(openmm.HarmonicBondForce)  # a force lives as long as its System
+    [given] = bonded.getForces()
     for copy in range(2):
         residue = topology.add_residue(("ALA", "LIG")[copy], chain)
         new = [topology.add_atom(atom.name, atom.element, residue) for atom in old]

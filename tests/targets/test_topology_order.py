@@ -69,7 +69,7 @@ def test_another_order_is_told(system, order, bonds):
 def test_targets_tell_it_of_topologies_of_both_kinds():
     wrong = reordered(ORDERS["reversed"])
     for topology in (wrong, wrong.to_openmm()):
-        with pytest.raises(ValueError, match=r"atom 0 of the topology .*atoms differ like that"):
+        with pytest.raises(ValueError, match=r"atom 1 of the topology .*12 atoms differ like that"):
             OpenMMTarget(MOLECULE.system, 300 * unit.kelvin, topology, positions=MOLECULE.positions)
 
 

@@ -36,7 +36,7 @@ def unsupported_reasons(system):
             problem = f"{name} uses periodic boundary conditions"
         if problem:
             reasons.append(problem)
-    return reasons
+    return list(dict.fromkeys(reasons))
 
 
 def translate_system(system):
