@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ __all__ = ["rdkit_conformers", "rdkit_molecule"]
 _CHARGES = (0, 1, -1, 2, -2, 3, -3)
 #: Assignments of bond orders that RDKit tries for one charge.
 _MOST_ASSIGNMENTS = 20_000
+#: Above the seeds of RDKit, whose products with numbers of conformers are 32 bits long.
+_HIGHEST_SEED = 2**20
 #: Å in a nm.
 _ANGSTROM = 10.0
 
@@ -72,7 +75,8 @@ def rdkit_conformers(
     x = torch.as_tensor(np.asarray(positions), dtype=torch.float64)
     molecule = rdkit_molecule(topology, x)
     options = rdDistGeom.ETKDGv3()
-    options.randomSeed = seed
+    # RDKit multiplies it by the number of the conformer: zero would embed one n times, neighbours share many.
+    options.randomSeed = random.Random(seed).randrange(1, _HIGHEST_SEED)
     options.forceTransAmides = False
     options.useSmallRingTorsions = True
     options.numThreads = 1

@@ -62,6 +62,7 @@ def test_seeds_repeat_and_differ():
     atoms, x = system("alanine-dipeptide")
     once, again, other = (rdkit_conformers(atoms, x, n=2, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(once, again)
+    assert not torch.allclose(once[0], once[1])
     assert not torch.allclose(once, other)
 
 
