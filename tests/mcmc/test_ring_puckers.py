@@ -8,9 +8,9 @@ import openmm
 import pytest
 import torch
 from openmm import unit
+from openmm_diffsampler.mcmc.ring_kernel import RingJumpKernel
 
 from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget
-from openmm_diffsampler.mcmc.ring_kernel import RingJumpKernel
 
 KT = 8.31446261815324e-3 * 300
 
