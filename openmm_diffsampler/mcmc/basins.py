@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import networkx
 import torch
 
 from openmm_diffsampler.coordinates import StiffFragment
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FragmentBasins", "learn_basins"]
 
-#: Conformers whose features differ by less are of one basin: 30° of a torsion.
-_SAME = 0.5
+#: Conformers whose features differ by less are of one basin: 25° of a torsion.
+_SAME = 0.4
 #: Basins up to this energy (kT) above the lowest one are jumped to, at most so many.
 _HIGHEST, _MOST_BASINS = 14.0, 256
 #: Displacement of the differences that give second derivatives, and the softest curvature that is believed.
@@ -34,7 +33,7 @@ _FLOOR = 0.2
 class FragmentBasins:
     r"""K basins of a fragment, with the minimum μ and the second derivatives H of u by its stiff coordinates y in each.
 
-    A configuration belongs to the basin of the conformer whose features are nearest. From basin k to basin l
+    A configuration belongs to the basin of the minimum whose features are nearest. From basin k to basin l
 
     .. math:: y' = \mu_l + H_l^{-1/2} H_k^{1/2} (y - \mu_k),
 
@@ -43,9 +42,8 @@ class FragmentBasins:
 
     Attributes:
         fragment: :class:`~openmm_diffsampler.coordinates.StiffFragment`.
-        features: (m, n_features) of conformers.
-        labels: (m,) their basins.
-        lowest: (K,) energy of the lowest conformer of each, in kT above that of the lowest basin.
+        features: (K, n_features) of the minima.
+        lowest: (K,) energies of the minima in kT above the lowest.
         free_energies: (K,) the same with the harmonic entropy of the fragment, u(μ) + ½ log det H.
         weights: (K,) by which a jump chooses where to.
         minima: (K, d) of the fragment's columns, in thermal widths.
@@ -55,7 +53,6 @@ class FragmentBasins:
 
     fragment: StiffFragment
     features: torch.Tensor
-    labels: torch.Tensor
     lowest: torch.Tensor
     free_energies: torch.Tensor
     weights: torch.Tensor
@@ -71,7 +68,7 @@ class FragmentBasins:
 
     def label(self, x: torch.Tensor) -> torch.Tensor:
         """Positions (n, n_atoms, 3) → (n,) numbers of basins."""
-        return self.labels[torch.cdist(self.fragment.features(x), self.features.to(x)).argmin(1)]
+        return torch.cdist(self.fragment.features(x), self.features.to(x)).argmin(1)
 
     def mapped(
         self, target: InternalTarget, y: torch.Tensor, here: torch.Tensor, there: torch.Tensor
@@ -93,7 +90,7 @@ class FragmentBasins:
 
 
 def learn_basins(target: InternalTarget, fragment: StiffFragment, conformers: Conformers) -> FragmentBasins | None:
-    """Basins of a fragment, by single linkage of the features of its conformers.
+    """Basins of a fragment: the lowest conformers whose features differ.
 
     Twice as many evaluations a basin as the fragment has stiff coordinates.
 
@@ -107,13 +104,10 @@ def learn_basins(target: InternalTarget, fragment: StiffFragment, conformers: Co
     """
     conformers = conformers.within(_HIGHEST)
     features = fragment.features(conformers.x)
-    labels = _linked(features)
-    known = labels < _MOST_BASINS
-    features, labels, n_basins = features[known], labels[known], int(labels[known].max()) + 1
-    if n_basins < 2:
+    first = _distinct(features)
+    if len(first) < 2:
         return None
-    first = torch.stack([(labels == k).nonzero()[0, 0] for k in range(n_basins)])  # the lowest of each
-    y, u = conformers.y[known][first], conformers.u[known][first]
+    y, u = conformers.y[first], conformers.u[first]
     columns = torch.tensor(fragment.columns, device=y.device)
     values, vectors = torch.linalg.eigh(torch.stack([_second_derivatives(target, row, columns) for row in y]))
     values = values.clamp(min=_SOFTEST)
@@ -121,11 +115,10 @@ def learn_basins(target: InternalTarget, fragment: StiffFragment, conformers: Co
     log_determinants = -values.log().sum(1) / 2
     free_energies = u - log_determinants
     weights = (-(free_energies - free_energies.min()) / 2).exp()
-    weights = (1 - _FLOOR) * weights / weights.sum() + _FLOOR / n_basins
+    weights = (1 - _FLOOR) * weights / weights.sum() + _FLOOR / len(first)
     return FragmentBasins(
         fragment,
-        features,
-        labels,
+        features[first],
         u - u.min(),
         free_energies - free_energies.min(),
         weights,
@@ -146,14 +139,13 @@ def _second_derivatives(target: InternalTarget, y: torch.Tensor, columns: torch.
     return (matrix + matrix.T) / 2
 
 
-def _linked(features: torch.Tensor) -> torch.Tensor:
-    """Numbers of clusters (n,), in the order of their first members."""
-    near = torch.cdist(features, features, p=math.inf) < _SAME
-    labels = torch.empty(len(features), dtype=torch.int64)
-    clusters = networkx.connected_components(networkx.from_numpy_array(near.cpu().numpy()))
-    for k, members in enumerate(sorted(clusters, key=min)):
-        labels[list(members)] = k
-    return labels.to(features.device)
+def _distinct(features: torch.Tensor) -> list[int]:
+    """Rows that differ from all before them that are taken."""
+    taken: list[int] = []
+    for k, row in enumerate(features):
+        if len(taken) < _MOST_BASINS and bool(((features[taken] - row).abs().amax(1) > _SAME).all()):
+            taken.append(k)
+    return taken
 
 
 def turns(target: InternalTarget, columns: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from openmm_diffsampler.coordinates import (
     stiff_fragments,
     torsion_blocks,
 )
+from openmm_diffsampler.targets.positions import lengths_in_nm
 
 from .basin_kernel import BasinJumpKernel
 from .basins import learn_basins
@@ -180,7 +181,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 "chains start from other stereoisomers than the positions that the sampler was made with; give one, or "
                 'chirality="free"'
             )
-        if self.starts == "conformers" and len(self.conformers) and len(y) > 1 and (y == y[0]).all():
+        is_single = lengths_in_nm(initial).ndim == len(self._frames_of.event_shape)
+        if self.starts == "conformers" and is_single and len(y) > 1 and len(self.conformers):
             y = spread_starts(self.conformers, self.basins, len(y))
         return initial_state(self.target, y)
 
