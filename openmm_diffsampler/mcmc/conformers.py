@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Conformers", "find_conformers", "spread_starts"]
 
-#: Chains, their temperature over that of the target, leapfrog steps of a trajectory.
-_N_CHAINS, _HOT, _N_LEAPFROG = 96, 10.0, 6
-#: Trajectories before the first snapshot, from one to the next, and snapshots of every chain.
-_N_FIRST, _N_BETWEEN, _N_SNAPSHOTS = 60, 30, 4
-#: The same where OpenMM evaluates one configuration after the other.
-_N_CHAINS_SLOW, _N_SNAPSHOTS_SLOW = 32, 2
+#: Temperature of the chains over that of the target, leapfrog steps of a trajectory.
+_HOT, _N_LEAPFROG = 10.0, 6
+#: Trajectories before the first snapshot, and from one to the next; what a minimisation takes.
+_N_FIRST, _N_BETWEEN, _N_MINIMISING = 60, 30, 60
+#: Evaluations of a search, and where OpenMM evaluates one configuration after the other; snapshots of every chain.
+_N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
+#: Chains at least; with fewer evaluations there are fewer snapshots.
+_FEWEST = 16
 #: Energy (kT) above the lowest conformer up to which one is kept.
 _WINDOW = 16.0
 #: The same for chains to start from one.
@@ -56,27 +58,33 @@ class Conformers:
         return Conformers(self.y[inside], self.x[inside], self.u[inside])
 
 
-def find_conformers(target: InternalTarget, positions: torch.Tensor, seed: int = 0) -> Conformers:
+def find_conformers(
+    target: InternalTarget, positions: torch.Tensor, n_evaluations: int | None = None, seed: int = 0
+) -> Conformers:
     """Conformers up to 16 kT above the lowest one, by Hamiltonian chains at ten times kT whose snapshots are minimised.
 
-    About 110,000 evaluations; a seventh of it where the backend of the target is ``"openmm"``. Stereocentres and held
-    bonds stay as they are. So do centres whose two equal neighbours a hot chain exchanged: that is no new shape.
+    Stereocentres and held bonds stay as they are. So do centres whose two equal neighbours a hot chain exchanged: that
+    is no new shape.
 
     Arguments:
         target: with thermal widths.
         positions: (n, n_atoms, 3) tensor, nm, to start from.
+        n_evaluations: about so many; by default 110,000, or 20,000 where the backend of the target is ``"openmm"``.
+            Below 7,000 the positions alone are minimised.
         seed: of the chains.
 
     Returns:
         :class:`Conformers`, those that the positions themselves lead to among them; none where u is infinite at them.
     """
-    slow = getattr(target.cartesian, "backend", None) == "openmm"
-    n_chains, n_snapshots = (_N_CHAINS_SLOW, _N_SNAPSHOTS_SLOW) if slow else (_N_CHAINS, _N_SNAPSHOTS)
+    if n_evaluations is None:
+        slow = getattr(target.cartesian, "backend", None) == "openmm"
+        n_evaluations = _N_SEARCH_SLOW if slow else _N_SEARCH
+    n_chains, n_snapshots = _shared(n_evaluations)
     generator = torch.Generator(target.device).manual_seed(seed)
     start = target.from_cartesian(positions)
     state = evaluate(target, start[torch.arange(n_chains) % len(start)])
     kernel, snapshots = HamiltonianKernel(0.4 * _HOT**0.5, _N_LEAPFROG), [start]
-    for k in range(_N_FIRST + (n_snapshots - 1) * _N_BETWEEN):
+    for k in range(_N_FIRST + (n_snapshots - 1) * _N_BETWEEN if n_snapshots else 0):
         state = kernel(target, state, generator, adapt=True, inverse_temperature=1 / _HOT)
         if k + 1 >= _N_FIRST and (k + 1 - _N_FIRST) % _N_BETWEEN == 0:
             snapshots.append(state.x)
@@ -87,6 +95,16 @@ def find_conformers(target: InternalTarget, positions: torch.Tensor, seed: int =
     order = found.u.argsort()
     order = order[kept[order]]
     return Conformers(y[order], x[order], found.u[order]).within(_WINDOW)
+
+
+def _shared(n_evaluations: int) -> tuple[int, int]:
+    """Chains, and snapshots of each, that this many evaluations pay for."""
+    for n_snapshots in range(_N_SNAPSHOTS, 0, -1):
+        trajectories = _N_FIRST + (n_snapshots - 1) * _N_BETWEEN
+        n_chains = n_evaluations // (trajectories * _N_LEAPFROG + n_snapshots * _N_MINIMISING)
+        if n_chains >= _FEWEST:
+            return n_chains, n_snapshots
+    return 1, 0
 
 
 def spread_starts(conformers: Conformers, basins: list[FragmentBasins], n_chains: int) -> torch.Tensor:

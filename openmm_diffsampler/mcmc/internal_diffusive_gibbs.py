@@ -65,8 +65,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
             Amides are turned. ``"free"``: all that is accepted like anything else.
         basin_jumps: whether to find the basins of ring systems and pyramidal nitrogens, and jump between them.
         starts: ``"conformers"``: chains that are given one configuration start spread over the conformers that a hot
-            search finds, about 110,000 evaluations, so that R-hat tells of modes that do not mix; ``"positions"``: they
-            all start there.
+            search finds, so that R-hat tells of modes that do not mix; ``"positions"``: they all start there.
+        n_search: evaluations of that search, about; by default 110,000, or 20,000 with backend ``"openmm"``.
         widths: thermal widths (3N − 6,), nm and radians; by default measured.
 
     Attributes:
@@ -108,6 +108,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         chirality="keep",
         basin_jumps=True,
         starts="conformers",
+        n_search=None,
         widths=None,
     ):
         if starts not in STARTS:
@@ -124,7 +125,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
         blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
         self.starts = starts
-        self.conformers = find_conformers(internal, x) if basin_jumps or starts == "conformers" else None
+        self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
         self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
         if not self.rotatable and not noise_scales and not self.basins:
             raise ValueError(
