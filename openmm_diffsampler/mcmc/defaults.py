@@ -50,8 +50,9 @@ def recommended_sampler(
         settings: keyword arguments of the sampler, instead of the recommended ones.
 
     Raises:
-        ValueError: unknown coordinates; "internal" for a target without them; "auto" for a molecule whose bonds the
-            topology lacks, since in Cartesian coordinates its torsions would not turn.
+        ValueError: unknown coordinates; "internal" for a target without them; starts for chains in Cartesian ones;
+            "auto" for a molecule whose bonds the topology lacks, since in Cartesian coordinates its torsions would not
+            turn.
 
     Warns:
         MissingBondsWarning: the topology lacks some bonds, or there is none, or coordinates are "cartesian".
@@ -75,6 +76,8 @@ def recommended_sampler(
             why = str(error)
     else:
         why = "as asked for"
+    if "starts" in settings:
+        raise ValueError(f"in Cartesian coordinates ({why}) chains start in the positions; leave starts out")
     return DiffusiveGibbs(target, **(recommended_settings(target, initial, n_chains) | settings)), why
 
 
