@@ -40,6 +40,10 @@ def run(
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default <system>-run.")] = None,
     method: Annotated[str, typer.Option(help="digs (diffusive Gibbs sampling), tempering, hmc or mala.")] = "digs",
     coordinates: Annotated[str, typer.Option(help="Of digs: internal, cartesian, or auto.")] = "auto",
+    start: Annotated[
+        str | None,
+        typer.Option(help="conformers (chains start spread over those found, the default) or positions; internal."),
+    ] = None,
     chains: Annotated[int, typer.Option(min=1, max=1_000_000, help="Chains, side by side.")] = 128,
     draws: Annotated[int, typer.Option(min=1, max=10**9, help="Frames kept of every chain.")] = 1000,
     warmup: Annotated[
@@ -87,6 +91,7 @@ def run(
             "torsion_scale": torsion_scale,
             "step_size": step_size,
             "n_leapfrog": leapfrog,
+            "starts": start,
         }
         require_options(temperature, given, hottest)
         announce_compilation()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 __all__ = ["Heard", "heard"]
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h"
+#: Seconds after which a signal that Python lost is sent again.
+_AGAIN = 0.01
 
 
 class Heard:
@@ -32,6 +36,16 @@ class Heard:
             with suppress(BlockingIOError):
                 self._came += os.read(self._pipe, 1000)
         return 128 + next((number for number in self._came if number in _NUMBERS), signal.SIGINT)
+
+    def _unraisable(self, lost: sys.UnraisableHookArgs, others: Callable[[sys.UnraisableHookArgs], Any]) -> None:
+        """What is raised inside the callback of a weak reference goes nowhere: then the signal comes again."""
+        if lost.exc_type not in (self._error, KeyboardInterrupt):
+            others(lost)
+            return
+        self.is_raised = False
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.is_raised:
@@ -64,9 +78,12 @@ def heard(error: type[BaseException] = KeyboardInterrupt) -> Iterator[Heard]:
     signals = Heard(pipe, error)
     before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
     previous = {number: signal.signal(number, signals._hear) for number in _NUMBERS}
+    others = sys.unraisablehook
+    sys.unraisablehook = lambda lost: signals._unraisable(lost, others)
     try:
         yield signals
     finally:
+        sys.unraisablehook = others
         for number, handler in previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(before)

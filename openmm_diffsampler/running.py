@@ -25,7 +25,7 @@ _N_RUNGS, _HOTTEST = 8, 10 / 3
 
 
 def require_options(
-    temperature: float | None, given: Mapping[str, float | list[float] | None], hottest: float | None
+    temperature: float | None, given: Mapping[str, float | list[float] | str | None], hottest: float | None
 ) -> None:
     """Check the numbers that a user typed; None is not given.
 
@@ -59,7 +59,7 @@ def build_run(
     seed: int,
     temperature: float | None,
     backend: str,
-    given: Mapping[str, float | list[float] | None],
+    given: Mapping[str, float | list[float] | str | None],
     coordinates: str = "auto",
     ladder: tuple[float | None, int | None] = (None, None),
 ) -> tuple[Target, BatchedSampler, str, Any]:
@@ -85,6 +85,8 @@ def build_run(
         raise ValueError(f"{method} knows one temperature; use method digs or tempering with a ladder")
     if method != "digs" and coordinates != "auto":
         raise ValueError(f"{method} samples in Cartesian coordinates alone; coordinates are for method digs")
+    if method != "digs" and given.get("starts"):
+        raise ValueError(f"chains of {method} start in the positions; --start is for method digs")
     if method == "digs" and n_rungs and not hottest:
         raise ValueError("give the hottest temperature with the number of rungs")
     if isinstance(loaded, MolecularSystem):

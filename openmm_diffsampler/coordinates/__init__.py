@@ -2,13 +2,14 @@
 
 from .blocks import rotor_orders, torsion_blocks
 from .errors import NoInternalCoordinatesError
-from .handedness import Handedness, stereocentres
+from .handedness import Handedness, pyramidal_nitrogens, stereocentres
 from .internal import InternalCoordinates
 from .internal_target import InternalTarget
 from .missing_bonds import MissingBondsWarning, how_to_add_bonds, missing_bonds, unbonded_molecules
 from .rings import ring_torsions, saturated_rings
 from .rotations import BondRotations, random_rotations, rotatable_torsions
 from .standard_columns import StandardColumns
+from .stiff_fragments import StiffFragment, stiff_fragments
 from .torsional_barriers import torsional_barriers
 from .z_matrix import ZMatrix
 
@@ -20,15 +21,18 @@ __all__ = [
     "MissingBondsWarning",
     "NoInternalCoordinatesError",
     "StandardColumns",
+    "StiffFragment",
     "ZMatrix",
     "how_to_add_bonds",
     "missing_bonds",
+    "pyramidal_nitrogens",
     "random_rotations",
     "ring_torsions",
     "rotatable_torsions",
     "rotor_orders",
     "saturated_rings",
     "stereocentres",
+    "stiff_fragments",
     "torsion_blocks",
     "torsional_barriers",
     "unbonded_molecules",

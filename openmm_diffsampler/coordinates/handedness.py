@@ -1,12 +1,19 @@
 """Stereocentres, and on which hand they are."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import torch
 
 from .graph import neighbours, reachable, refined_colours
 
-__all__ = ["Handedness", "signed_volumes", "stereocentres"]
+if TYPE_CHECKING:
+    import mdtraj
+
+__all__ = ["Handedness", "pyramidal_nitrogens", "signed_volumes", "stereocentres"]
 
 #: Elements whose three neighbours and lone pair do not turn inside out.
 _PYRAMIDAL = ("S", "P", "Se", "As")
@@ -33,19 +40,46 @@ def stereocentres(topology):
         >>> stereocentres(load_system("alanine-dipeptide").mdtraj_topology)
         [(8, 6, 9, 10)]
     """
+    symbols = {atom.index: getattr(atom.element, "symbol", "") for atom in topology.atoms}
+    return [
+        (centre, *around[:3])
+        for centre, around in _centres_of_distinct(topology)
+        if len(around) == 4 or (len(around) == 3 and symbols[centre] in _PYRAMIDAL)
+    ]
+
+
+def pyramidal_nitrogens(topology: mdtraj.Topology) -> list[tuple[int, int, int, int]]:
+    """Nitrogens with three neighbours of which no two can be exchanged, with these: their inversion is no rotation.
+
+    Whether they are pyramidal is for the force field to say; those of amides are flat.
+
+    Arguments:
+        topology: an mdtraj Topology with bonds.
+
+    Example:
+        >>> from openmm_diffsampler import load_system
+        >>> pyramidal_nitrogens(load_system("alanine-dipeptide").mdtraj_topology)
+        [(6, 4, 7, 8), (16, 14, 17, 18)]
+    """
+    symbols = {atom.index: getattr(atom.element, "symbol", "") for atom in topology.atoms}
+    return [
+        (centre, *around)
+        for centre, around in _centres_of_distinct(topology)
+        if len(around) == 3 and symbols[centre] == "N"
+    ]
+
+
+def _centres_of_distinct(topology: mdtraj.Topology) -> Iterator[tuple[int, list[int]]]:
+    """Atoms with their neighbours, in order, of which no two can be exchanged."""
     bonded = neighbours(topology)
     colours = refined_colours(topology)
-    symbols = {atom.index: getattr(atom.element, "symbol", "") for atom in topology.atoms}
 
-    def exchangeable(a, b, centre):
+    def exchangeable(a: int, b: int, centre: int) -> bool:
         return colours[a] == colours[b] and b not in reachable({**bonded, centre: set()}, a, centre)
 
-    return [
-        (centre, *sorted(around)[:3])
-        for centre, around in sorted(bonded.items())
-        if (len(around) == 4 or (len(around) == 3 and symbols[centre] in _PYRAMIDAL))
-        and not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2))
-    ]
+    for centre, around in sorted(bonded.items()):
+        if not any(exchangeable(a, b, centre) for a, b in combinations(sorted(around), 2)):
+            yield centre, sorted(around)
 
 
 def signed_volumes(x, centres):

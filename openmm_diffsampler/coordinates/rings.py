@@ -13,7 +13,7 @@ from .smallest_rings import ring_parts, smallest_rings
 if TYPE_CHECKING:
     import mdtraj
 
-__all__ = ["ring_torsions", "saturated_rings"]
+__all__ = ["around_ring", "ring_torsions", "saturated_rings"]
 
 #: Saturated atoms of a ring from which on it has puckers that a barrier separates.
 _SATURATED = 3
@@ -39,10 +39,10 @@ def saturated_rings(topology: mdtraj.Topology) -> list[tuple[int, ...]]:
     saturated = {a for a in bonded if len(bonded[a]) >= 4}
     parts = (part for part in ring_parts(bonded) if sum(a in saturated for a in part) >= _SATURATED)
     rings = [ring for part in parts for ring in smallest_rings(part)]
-    return sorted(_around(bonded, r) for r in rings if len(r) > 4 and len(r & saturated) >= _SATURATED)
+    return sorted(around_ring(bonded, r) for r in rings if len(r) > 4 and len(r & saturated) >= _SATURATED)
 
 
-def _around(bonded: dict[int, set[int]], atoms: set[int]) -> tuple[int, ...]:
+def around_ring(bonded: dict[int, set[int]], atoms: set[int]) -> tuple[int, ...]:
     """The atoms of a ring in order, from the lowest index towards its lower neighbour."""
     walk = [min(atoms)]
     while len(walk) < len(atoms):

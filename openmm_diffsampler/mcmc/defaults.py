@@ -11,9 +11,10 @@ from openmm_diffsampler.coordinates import (
     how_to_add_bonds,
     missing_bonds,
     rotatable_torsions,
-    saturated_rings,
     unbonded_molecules,
 )
+from openmm_diffsampler.coordinates.graph import neighbours
+from openmm_diffsampler.coordinates.smallest_rings import ring_parts
 
 from .baselines import MALA
 from .diffusive_gibbs import DiffusiveGibbs
@@ -49,8 +50,9 @@ def recommended_sampler(
         settings: keyword arguments of the sampler, instead of the recommended ones.
 
     Raises:
-        ValueError: unknown coordinates; "internal" for a target without them; "auto" for a molecule whose bonds the
-            topology lacks, since in Cartesian coordinates its torsions would not turn.
+        ValueError: unknown coordinates; "internal" for a target without them; starts for chains in Cartesian ones;
+            "auto" for a molecule whose bonds the topology lacks, since in Cartesian coordinates its torsions would not
+            turn.
 
     Warns:
         MissingBondsWarning: the topology lacks some bonds, or there is none, or coordinates are "cartesian".
@@ -74,6 +76,8 @@ def recommended_sampler(
             why = str(error)
     else:
         why = "as asked for"
+    if "starts" in settings:
+        raise ValueError(f"in Cartesian coordinates ({why}) chains start in the positions; leave starts out")
     return DiffusiveGibbs(target, **(recommended_settings(target, initial, n_chains) | settings)), why
 
 
@@ -104,12 +108,12 @@ def _internal(target: Target, initial: Any, settings: dict[str, Any], required: 
     topology = target.topology
     if not required and (topology is None or not topology.n_bonds):
         raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
-    if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
-        raise NoInternalCoordinatesError("no rotatable torsions and no saturated rings")
+    if not required and not rotatable_torsions(topology) and not any(ring_parts(neighbours(topology))):
+        raise NoInternalCoordinatesError("no rotatable torsions and no rings")
     sampler = InternalDiffusiveGibbs(target, initial, **settings)
     counted = {
         "rotatable torsions": sampler.rotatable,
-        "rings that pucker": sampler.puckers,
+        "rings and nitrogens of several shapes": sampler.basins,
         "double bonds that stay as they are": sampler.double_bonds,
     }
     return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)

@@ -10,13 +10,15 @@ from openmm_diffsampler.coordinates import (
     missing_bonds,
     random_rotations,
     rotor_orders,
-    saturated_rings,
+    stiff_fragments,
     torsion_blocks,
 )
+from openmm_diffsampler.targets.positions import lengths_in_nm
 
+from .basin_kernel import BasinJumpKernel
+from .basins import learn_basins
+from .conformers import find_conformers, spread_starts
 from .kernels import HamiltonianKernel, NoiseKernel
-from .ring_kernel import RingJumpKernel
-from .ring_puckers import learn_ring_puckers
 from .rungs import inverse_temperatures_of, replica_kernels
 from .sampler import BatchedSampler
 from .state import initial_state
@@ -24,7 +26,11 @@ from .sweep import Sweep
 from .thermal_widths import measure_widths
 from .torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
 
-__all__ = ["InternalDiffusiveGibbs"]
+__all__ = ["STARTS", "InternalDiffusiveGibbs"]
+
+STARTS = ("conformers", "positions")
+#: Jumps of each fragment a sweep.
+_N_JUMPS = 2
 
 
 class InternalDiffusiveGibbs(BatchedSampler):
@@ -37,8 +43,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
        (:class:`~openmm_diffsampler.mcmc.torsion_kernels.LearnedTorsionKernel`);
     2. single rotatable torsions by s of their own, adapted to an acceptance of 0.3, and with `n_all_trials` all of
        them at once;
-    3. the stiff coordinates of saturated rings, guessed in the other pucker
-       (:class:`~openmm_diffsampler.mcmc.ring_kernel.RingJumpKernel`);
+    3. the stiff coordinates of ring systems and pyramidal nitrogens, guessed in another of their basins
+       (:class:`~openmm_diffsampler.mcmc.basin_kernel.BasinJumpKernel`);
     4. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
 
     each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates. What warm-up adapts is
@@ -57,18 +63,21 @@ class InternalDiffusiveGibbs(BatchedSampler):
         chirality: ``"keep"``: what mirrors a stereocentre is rejected, and counted in :attr:`n_inverted`; double bonds,
             told by torsion terms of the force field that stand more than 50 kT high, stay E or Z and are not turned.
             Amides are turned. ``"free"``: all that is accepted like anything else.
-        ring_jumps: whether to learn the puckers of saturated rings, about 150,000 evaluations each; a warning tells of
-            rings that were seen in one pucker only.
+        basin_jumps: whether to find the basins of ring systems and pyramidal nitrogens, and jump between them.
+        starts: ``"conformers"``: chains that are given one configuration start spread over the conformers that a hot
+            search finds, so that R-hat tells of modes that do not mix; ``"positions"``: they all start there.
+        n_search: evaluations of that search, about; by default 110,000, or 20,000 with backend ``"openmm"``.
         widths: thermal widths (3N − 6,), nm and radians; by default measured.
 
     Attributes:
         rotatable: dict of the columns of torsions that are turned → their four atoms.
         double_bonds: columns of torsions that keep their isomer.
-        puckers: list of :class:`~openmm_diffsampler.mcmc.ring_puckers.RingPuckers`.
+        basins: list of :class:`~openmm_diffsampler.mcmc.basins.FragmentBasins`, of fragments that have several.
+        conformers: :class:`~openmm_diffsampler.mcmc.conformers.Conformers` that were found, or None.
 
     Raises:
         TypeError, ValueError: a target without topology, counts or scales out of range; nothing to noise: no rotatable
-            torsion, no ring that puckers.
+            torsion, no fragment of several basins.
         NoInternalCoordinatesError: no bonds, or an energy that depends on where the molecule is.
 
     References:
@@ -97,9 +106,13 @@ class InternalDiffusiveGibbs(BatchedSampler):
         inverse_temperatures=None,
         swaps="non-reversible",
         chirality="keep",
-        ring_jumps=True,
+        basin_jumps=True,
+        starts="conformers",
+        n_search=None,
         widths=None,
     ):
+        if starts not in STARTS:
+            raise ValueError(f"starts is {starts!r}; supported are {', '.join(map(repr, STARTS))}")
         sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps)
         x = initial_state(target, positions).x
         internal = InternalTarget(target, x, widths=widths, chirality=chirality)
@@ -111,10 +124,12 @@ class InternalDiffusiveGibbs(BatchedSampler):
         self.double_bonds = internal.held
         self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
         blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
-        self.puckers = _learned_puckers(internal, x) if ring_jumps else []
-        if not self.rotatable and not noise_scales and not self.puckers:
+        self.starts = starts
+        self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
+        self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
+        if not self.rotatable and not noise_scales and not self.basins:
             raise ValueError(
-                f"{target.name} has nothing to noise (no rotatable torsion, no ring that puckers); give noise_scales, "
+                f"{target.name} has nothing to noise (no rotatable torsion, no ring that flips); give noise_scales, "
                 "or sample it with HMC or ParallelTempering"
             )
         if n_learned_trials is None:
@@ -138,8 +153,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
             if n_all_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([self.rotatable], n_all_trials, name="noise on all torsions"))
-            if self.puckers:
-                made.append(RingJumpKernel(self.puckers, len(self.puckers)))
+            if self.basins:
+                made.append(BasinJumpKernel(self.basins, _N_JUMPS * len(self.basins)))
             made += [NoiseKernel(s, 0.4 * beta**-0.5, *counts) for s in sweep.noise_scales]
             return [*made, HamiltonianKernel(0.4 * beta**-0.5, *counts)]
 
@@ -167,6 +182,9 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 "chains start from other stereoisomers than the positions that the sampler was made with; give one, or "
                 'chirality="free"'
             )
+        is_single = lengths_in_nm(initial).ndim == len(self._frames_of.event_shape)
+        if self.starts == "conformers" and is_single and len(y) > 1 and len(self.conformers):
+            y = spread_starts(self.conformers, self.basins, len(y))
         return initial_state(self.target, y)
 
     def _reset(self):
@@ -206,14 +224,8 @@ def _warn_of_missing_bonds(target, x):
         )
 
 
-def _learned_puckers(target, x):
-    rings = saturated_rings(target.coordinates.topology)
-    found = [learn_ring_puckers(target, ring, x) for ring in rings]
-    for ring, puckers in zip(rings, found, strict=True):
-        if puckers is None:
-            warnings.warn(
-                f"the ring of atoms {'-'.join(map(str, ring))} was seen in one pucker only, so that none is guessed; "
-                "if it has another, its population is not sampled",
-                stacklevel=3,
-            )
-    return [puckers for puckers in found if puckers is not None]
+def _learned_basins(target, conformers):
+    if not len(conformers):
+        return []
+    found = (learn_basins(target, fragment, conformers) for fragment in stiff_fragments(target.coordinates))
+    return [basins for basins in found if basins is not None]

@@ -16,6 +16,8 @@ __all__ = ["Explored", "explore", "explore_for"]
 _NOISE = 0.5
 #: Leapfrog steps of a trajectory on densities without particles.
 _N_LEAPFROG = 10
+#: Of the evaluations one in so many goes into the search for conformers, but no more than these.
+_SEARCHED, _N_SEARCH = 10, 110_000
 
 
 class Explored(NamedTuple):
@@ -48,7 +50,10 @@ def explore(target, n_evaluations, settings, seed, progress=False, interrupted=(
     """
     counter = target.cartesian if isinstance(target, InternalTarget) else target
     start = counter.n_evaluations
-    states = (_molecule if isinstance(target, InternalTarget) else _density)(target, settings, seed)
+    if isinstance(target, InternalTarget):
+        states = _molecule(target, settings, seed, n_evaluations // _SEARCHED)
+    else:
+        states = _density(target, settings, seed)
     drawn, shown = [], 0
     with sampling_progress(f"exploring {target.name}", n_evaluations, progress, unit="evaluations") as advance:
         for k, (x, u) in enumerate(states):
@@ -80,10 +85,14 @@ def explore_for(run, target):
     return explore(target, run.share(settings.n_exploration), settings, seed, run.progress, run.interrupted)
 
 
-def _molecule(target, settings, seed):
+def _molecule(target, settings, seed, n_search):
     everything = () if target.turning else (_NOISE,)  # where no torsion turns, noise on all coordinates at once
     sampler = InternalDiffusiveGibbs(
-        target.cartesian, target.positions, chirality=target.chirality, noise_scales=everything
+        target.cartesian,
+        target.positions,
+        chirality=target.chirality,
+        noise_scales=everything,
+        n_search=min(n_search, _N_SEARCH),
     )
     target.set_widths(sampler.target.widths)
     for state in sampler.states(target.positions, n_chains=settings.n_chains, n_warmup=settings.n_warmup, seed=seed):

@@ -46,10 +46,12 @@ class Shape(NamedTuple):
         sizes: of its dimensions; a name stands for any size, the same wherever the name is, and ``...`` at the end for
             any further dimensions.
         dtype: of its numbers, or None for floating-point numbers of any kind.
+        least: of its numbers, where there is a least one; they are no NaN then.
     """
 
     sizes: tuple[Any, ...]
     dtype: torch.dtype | None = None
+    least: float | None = None
 
 
 class Entries(NamedTuple):
@@ -135,6 +137,8 @@ def _require_shape(found: Any, schema: Shape, name: str, sizes: dict[str, int]) 
         raise ValueError(f"its {name} is a tensor of shape {tuple(found.shape)}; it must be ({text}){known}")
     if found.dtype != schema.dtype if schema.dtype is not None else not found.is_floating_point():
         raise ValueError(f"its {name} is of {found.dtype}; it must be {schema.dtype or 'of floating-point numbers'}")
+    if schema.least is not None and not bool((found >= schema.least).all()):
+        raise ValueError(f"its {name} holds numbers that are not {schema.least:g} or more")
 
 
 def _is_of(found: Any, schema: Any) -> bool:

@@ -61,7 +61,7 @@ def _of_coordinates(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _levels() -> dict[str, Any]:
-    return like(LevelDensity(adaptive=True).state_dict())
+    return {name: shape._replace(least=0.0) for name, shape in like(LevelDensity(adaptive=True).state_dict()).items()}
 
 
 def _idem(sampler: Any) -> dict[str, Any]:

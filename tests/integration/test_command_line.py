@@ -65,6 +65,9 @@ def test_replica_exchange_and_coordinates(command):
         ("alanine-dipeptide-vacuum", ["--method", "hmc", *hot], "knows one temperature"),
         ("alanine-dipeptide-vacuum", ["--method", "mala", "--coordinates", "internal"], "Cartesian coordinates alone"),
         ("lj13", ["--coordinates", "internal"], "0 bonds"),
+        ("lj13", ["--start", "conformers"], "chains start in the positions"),
+        ("lj13", ["--method", "hmc", "--start", "conformers"], "chains of hmc start in the positions"),
+        ("alanine-dipeptide-vacuum", ["--start", "nowhere"], "supported are 'conformers', 'positions'"),
         ("gmm40", ["--method", "tempering"], "hottest temperature"),
     ):
         result = command("run", system, *few, *words, "--output", "refused")

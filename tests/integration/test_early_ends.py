@@ -120,6 +120,20 @@ def test_a_second_signal_ends_the_process_at_once():
     assert (result.returncode, result.stdout, result.stderr) == (143, "", "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_an_object_is_collected_is_not_lost(number):
+    """Python ignores what is raised inside the callback of a weak reference."""
+    code = (
+        "import signal, time, weakref\nfrom openmm_diffsampler.cli_signals import heard\nclass Thing: pass\n"
+        "thing = Thing()\nwith heard() as signals:\n    try:\n"
+        f"        kept = weakref.ref(thing, lambda _: signal.raise_signal({int(number)}))\n"
+        "        del thing\n        time.sleep(5)\n        print('not heard')\n"
+        "    except KeyboardInterrupt:\n        print(signals.exit_code)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{128 + number}\n", "")
+
+
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with ends_in_one_line():

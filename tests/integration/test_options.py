@@ -35,7 +35,7 @@ OPTIONS = {
     "run": {
         **dict.fromkeys(["--temperature", "--noise-scale", "--torsion-scale", "--step-size", "--hottest"], NUMBERS),
         **dict.fromkeys(["--leapfrog", "--rungs", "--seed", "--thinning"], NUMBERS),
-        **dict.fromkeys(["--method", "--coordinates", "--backend"], WORDS),
+        **dict.fromkeys(["--method", "--coordinates", "--start", "--backend"], WORDS),
     },
     "train": {"--method": WORDS, "--preset": WORDS, "--precision": WORDS, "--setting": SETTINGS, "--seed": NUMBERS},
     "sample": {"--method": WORDS, "--weights": WORDS, "--levels": NUMBERS, "--refine": NUMBERS, "--seed": NUMBERS},

@@ -86,6 +86,7 @@ def test_columns_of_particles_have_a_basis(tmp_path):
         (Shape((2, "n", "n")), [torch.zeros(2, 3, 3)], [torch.zeros(2, 3, 4), torch.zeros(2, 3), 1.0]),
         (Shape((2, ...)), [torch.zeros(2), torch.zeros(2, 5)], [torch.zeros(3), torch.zeros(())]),
         (Shape((2,)), [torch.zeros(2).double()], [torch.zeros(2).long()]),
+        (Shape((2,), None, 0.0), [torch.zeros(2)], [-torch.ones(2), torch.full((2,), torch.nan)]),
         (like({"x": torch.zeros(2)}), [{"x": torch.ones(2)}], [{"x": torch.ones(2).double()}, {"x": torch.ones(1)}]),
     ],
 )
