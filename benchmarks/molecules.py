@@ -1,6 +1,7 @@
 """Is the sampler right on molecules that nobody tuned it on? Measurements over a folder of molecules, a row each.
 
     python benchmarks/molecules.py conformers FOLDER
+    python benchmarks/molecules.py starts FOLDER --names clmepip --budget 1e6
     python benchmarks/molecules.py ess FOLDER --names mobley --budget 1e6 --jobs 2
     python benchmarks/molecules.py populations FOLDER --names 'clmepip|haloper' --budget 1e6 --ratio 100
     python benchmarks/molecules.py reference FOLDER --names clmepip --budget 1.6e7
@@ -17,6 +18,7 @@ for conformers, populations and references (``pip install openmm_diffsampler[che
 conformers: levels up to 8 kJ/mol above the lowest that ETKDG and a minimisation find, and how many a run visits;
     minima with the same energy and sorted distances are one level, so that symmetric ones and mirror images count once.
     A level is visited if a frame of the run leads down to it.
+starts: populations of levels by runs that are given one conformer after the other to start from.
 ess: evaluations after warm-up for each effective sample (autocorrelation) of the slowest rotatable torsion, ring
     torsion or basin; turns that make a symmetric group the same do not count.
 populations: of levels, by the sampler and by replica exchange in internal coordinates, 12 rungs to seven times the
@@ -42,13 +44,13 @@ import numpy as np
 import torch
 from molecules_files import SOLVENTS, find_molecules, read_molecule
 from molecules_hydration import hydration
-from molecules_measures import calibration, conformers, ess, populations, reference
+from molecules_measures import calibration, conformers, ess, populations, reference, starts
 from molecules_peptides import chignolin, peptides
 from molecules_tables import TABLES
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (conformers, ess, populations, reference, calibration, peptides, hydration, chignolin)
+    for measure in (conformers, starts, ess, populations, reference, calibration, peptides, hydration, chignolin)
 }
 #: Options that make a row another one.
 _KEY = ("what", "budget", "seed", "chains", "solvent", "ratio", "repeats", "embeddings", "quenched")

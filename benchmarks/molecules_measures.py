@@ -19,6 +19,8 @@ from openmm_diffsampler.targets.units import thermal_energy
 
 #: Conformer levels up to here above the lowest count, kJ/mol.
 WINDOW = 8.0
+#: Conformers up to here are given as starts, kJ/mol.
+START_WINDOW = 12.0
 #: Frames nearest to a level that no frame was seen in, minimised to see whether one belongs to it after all.
 _N_NEAREST = 64
 #: Populations from here on are compared; states above the second may not be missing.
@@ -57,6 +59,29 @@ def _nearest(molecule: Molecule, wt: WeightedTrajectory, x: torch.Tensor) -> tor
     shape = sorted_distances(molecule.topology, x[None])
     far = torch.cat([(sorted_distances(molecule.topology, part) - shape).square().sum(1) for part in wt.x.split(4096)])
     return wt.x[far.argsort()[:_N_NEAREST]]
+
+
+def starts(molecule: Molecule, options: Namespace) -> dict:
+    """Populations of levels by runs of which each is given another conformer, up to 12 kJ/mol above the lowest."""
+    levels = etkdg_levels(molecule, options.embeddings, options.seed)
+    u = np.array(levels.u)
+    height = (u - u.min()) * thermal_energy(molecule.system.temperature)
+    given = [k for k in np.argsort(u) if height[k] <= START_WINDOW]
+    rows = []
+    for k in given:
+        run = run_sampler(molecule._replace(x=levels.x[k]), options.budget, options.chains, options.seed)
+        frames = every(run.wt, options.quenched)
+        labels = levels.label(frames.x).numpy()
+        rows.append(
+            {
+                "start, kT": float(u[k] - u.min()),
+                "populations": [_estimate(frames, labels == j) for j in given],
+                "mean u": list(run.wt.expectation(run.wt.reduced_potential)),
+                **_cost(run),
+            }
+        )
+    words = [ring_words(molecule.topology, levels.x[k]) for k in given]
+    return {"starts": rows, "levels, kT": [float(u[k] - u.min()) for k in given], "rings": words}
 
 
 def ess(molecule: Molecule, options: Namespace) -> dict:

@@ -8,8 +8,8 @@ import numpy as np
 
 __all__ = ["TABLES"]
 
-#: What is asked of evaluations for each effective sample.
-_ESS_GOALS = {"median": 50, "90 %": 90, "worst": 100}
+#: Of molecules, in %.
+_QUANTILES = {"median": 50, "90 %": 90, "worst": 100}
 #: Molecules named at the end of a distribution.
 _N_NAMED = 8
 
@@ -47,10 +47,28 @@ def conformers(rows: list[dict]) -> str:
     return f"{text}.\n\n{table(headers, cells)}" if cells else f"{text}."
 
 
+def starts(rows: list[dict]) -> str:
+    """One table a molecule: populations of its lowest levels from each of its conformers."""
+    tables = []
+    for row in rows:
+        levels = [
+            f"{height:.2f} kT" + f" ({words})" * bool(words)
+            for height, words in zip(row["levels, kT"], row["rings"], strict=True)
+        ]
+        cells = [
+            [f"{run['start, kT']:.2f} kT", *(pm(*p) for p in run["populations"]), pm(*run["mean u"], 2)]
+            + [run["evaluations"], run["with warm-up and learning"]]
+            for run in row["starts"]
+        ]
+        headers = [f"{row['molecule']}, start", *levels, "⟨u⟩ / kT", "evaluations", "with warm-up and learning"]
+        tables.append(table(headers, cells))
+    return "\n\n".join(tables)
+
+
 def ess(rows: list[dict]) -> str:
     """Quantiles over molecules, and the worst by name."""
     cost = np.array([row["evaluations per effective sample"] for row in rows])
-    head = [[what, f"{np.percentile(cost, q):.0f}"] for what, q in _ESS_GOALS.items()]
+    head = [[what, f"{np.percentile(cost, q):.0f}"] for what, q in _QUANTILES.items()]
     worst = [rows[k] for k in np.argsort(-cost)[:_N_NAMED]]
     named = [
         [row["molecule"], f"{row['evaluations per effective sample']:.0f}", row["slowest"], row["evaluations"]]
@@ -119,20 +137,14 @@ def peptides(rows: list[dict]) -> str:
     cells = []
     for row in rows:
         per_million = row["effective samples per million evaluations"]
-        others = [min(per_million[name].values()) for name in per_million if name != "sampler"]
-        slowest = min(per_million["sampler"], key=per_million["sampler"].get)
+        ours = per_million["sampler"]
+        others = [found for name, found in per_million.items() if name != "sampler"]
         numbers = [f"{min(found.values()):.1f}" for found in per_million.values()]
-        ratio = [
-            min(per_million["sampler"][t] / max(o[t] for o in _others(per_million)) for t in per_million["sampler"])
-        ]
-        cells.append([row["molecule"], slowest, *numbers, f"{min(per_million['sampler'].values()) / max(others):.1f}"])
-        cells[-1].append(f"{ratio[0]:.1f}")
+        slowest = min(ours.values()) / max(min(found.values()) for found in others)
+        least = min(n / max(found[torsion] for found in others) for torsion, n in ours.items())
+        cells.append([row["molecule"], min(ours, key=ours.get), *numbers, f"{slowest:.1f}", f"{least:.1f}"])
     names = list(rows[0]["effective samples per million evaluations"])
     return table(["molecule", "slowest", *names, "times the better one's slowest", "least of all torsions"], cells)
-
-
-def _others(per_million: dict[str, dict]) -> list[dict]:
-    return [found for name, found in per_million.items() if name != "sampler"]
 
 
 def hydration(rows: list[dict]) -> str:
@@ -180,5 +192,5 @@ def chignolin(rows: list[dict]) -> str:
 
 TABLES: dict[str, Callable[[list[dict]], str]] = {
     measure.__name__: measure
-    for measure in (conformers, ess, populations, reference, calibration, peptides, hydration, chignolin)
+    for measure in (conformers, starts, ess, populations, reference, calibration, peptides, hydration, chignolin)
 }
