@@ -55,11 +55,11 @@ def starts(rows: list[dict]) -> str:
             f"{height:.2f} kT" + f" ({words})" * bool(words)
             for height, words in zip(row["levels, kT"], row["rings"], strict=True)
         ]
-        cells = [
-            [f"{run['start, kT']:.2f} kT", *(pm(*p) for p in run["populations"]), pm(*run["mean u"], 2)]
-            + [run["evaluations"], run["with warm-up and learning"]]
-            for run in row["starts"]
-        ]
+        cells = []
+        for run in row["starts"]:
+            cost = run["evaluations"], run["with warm-up and learning"]
+            shares = [pm(*p) for p in run["populations"]]
+            cells.append([f"{run['start, kT']:.2f} kT", *shares, pm(*run["mean u"], 2), *cost])
         headers = [f"{row['molecule']}, start", *levels, "⟨u⟩ / kT", "evaluations", "with warm-up and learning"]
         tables.append(table(headers, cells))
     return "\n\n".join(tables)
