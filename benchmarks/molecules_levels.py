@@ -16,7 +16,7 @@ from openmm_diffsampler.mcmc.thermal_widths import measure_widths
 #: Minima are the same level if energies (kT) and all sorted distances (nm) differ by less.
 SAME_ENERGY, SAME_DISTANCE = 0.1, 0.02
 #: Of minimisations: steps at most, |∇u| in thermal widths.
-N_STEPS, TOLERANCE = 600, 0.01
+N_STEPS, TOLERANCE = 800, 0.001
 #: Configurations minimised side by side.
 _BATCH = 512
 #: A substituent is axial if it is gauche to the ring: below this angle in radians.
