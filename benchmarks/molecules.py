@@ -87,8 +87,8 @@ def read_rows(file: Path) -> list[dict]:
 
 
 def missing_rows(molecules: dict[str, Path], options: argparse.Namespace) -> None:
-    """Measure what the file does not have."""
-    there = read_rows(options.json)
+    """Measure what the file does not have, and once more what went wrong."""
+    there = [row for row in read_rows(options.json) if "error" not in row]
     wanted = [name for name in molecules if not any(_is_of(row, name, options) for row in there)]
     jobs = [(name, str(molecules[name]), options) for name in wanted]
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool, options.json.open("a", encoding="utf-8") as f:
@@ -108,8 +108,11 @@ def _plain(value: object) -> object:
 
 def report(molecules: dict[str, Path], options: argparse.Namespace) -> str:
     """The table of the rows asked for, what they took, and molecules without one."""
-    rows = [row for row in read_rows(options.json) if any(_is_of(row, name, options) for name in molecules)]
-    rows.sort(key=lambda row: row["molecule"])
+    latest = {}
+    for row in read_rows(options.json):
+        if row["molecule"] in molecules and _is_of(row, row["molecule"], options):
+            latest[row["molecule"]] = row
+    rows = [latest[name] for name in sorted(latest)]
     good, bad = ([row for row in rows if ("error" in row) == wrong] for wrong in (False, True))
     asked = ", ".join(f"{k} {getattr(options, k)}" for k in _KEY[1:])
     parts = [f"## {options.what}: {len(good)} of {len(molecules)} molecules", f"{asked}."]

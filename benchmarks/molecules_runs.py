@@ -18,7 +18,7 @@ from openmm_diffsampler.mcmc import recommended_sampler
 from openmm_diffsampler.mcmc.sampler import BatchedSampler
 
 #: Share of a budget that chains adapt in, sweeps of that at least, draws of a chain at most.
-WARMUP, LEAST_WARMUP, MOST_DRAWS = 0.1, 30, 2000
+WARMUP, LEAST_WARMUP, MOST_DRAWS = 0.1, 100, 2000
 #: Indicators of states are watched from this population on.
 LEAST_POPULATION = 0.01
 
