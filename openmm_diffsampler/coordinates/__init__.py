@@ -6,6 +6,7 @@ from .handedness import Handedness, pyramidal_nitrogens, stereocentres
 from .internal import InternalCoordinates
 from .internal_target import InternalTarget
 from .missing_bonds import MissingBondsWarning, how_to_add_bonds, missing_bonds, unbonded_molecules
+from .rdkit_conformers import rdkit_conformers
 from .rings import ring_torsions, saturated_rings
 from .rotations import BondRotations, random_rotations, rotatable_torsions
 from .standard_columns import StandardColumns
@@ -27,6 +28,7 @@ __all__ = [
     "missing_bonds",
     "pyramidal_nitrogens",
     "random_rotations",
+    "rdkit_conformers",
     "ring_torsions",
     "rotatable_torsions",
     "rotor_orders",
