@@ -27,8 +27,9 @@ TIMESTEP, FRICTION = 0.002, 1.0
 N_RUNGS, HOTTEST = 12, 2.5
 #: Chignolin is folded where these hydrogen bonds, residue and atom of both ends, are shorter than this, nm.
 HYDROGEN_BONDS, FOLDED = (((2, "N"), (6, "O")), ((2, "N"), (7, "O"))), 0.5
-#: Pull on those bonds, kJ/mol/nm², with the distance and the steps of dynamics that make a compact start.
-_PULL, _DISTANCE, _N_PULLED = 2000.0, 0.3, 40_000
+#: Pull on those bonds, kJ/mol/nm², with the distance and the steps of dynamics that make a compact start; what holds
+#: amides trans meanwhile, kJ/mol.
+_PULL, _DISTANCE, _N_PULLED, _HOLD = 1000.0, 0.3, 40_000, 100.0
 
 
 def peptides(molecule: Molecule, options: Namespace) -> dict:
@@ -93,21 +94,38 @@ def is_folded(topology: mdtraj.Topology, x: torch.Tensor) -> np.ndarray:
 
 
 def compact(molecule: Molecule) -> torch.Tensor:
-    """(n_atoms, 3) nm: a start whose hydrogen bonds were pulled together by dynamics, minimised without the pull."""
+    """(n_atoms, 3) nm: a start whose hydrogen bonds were pulled together by dynamics, minimised without the pull.
+
+    Amides are held trans meanwhile.
+
+    Raises:
+        ValueError: an amide is cis, or the molecule did not fold.
+    """
+    topology, start = molecule.topology, molecule.x.numpy()
     system = openmm.XmlSerializer.clone(molecule.system.system)
-    pull = openmm.CustomBondForce("k*(r - r0)^2/2")
-    pull.addGlobalParameter("k", _PULL)
-    pull.addGlobalParameter("r0", _DISTANCE)
-    for a, b in hydrogen_bonds(molecule.topology):
-        pull.addBond(a, b, [])
+    pull, hold = openmm.HarmonicBondForce(), openmm.PeriodicTorsionForce()
+    for a, b in hydrogen_bonds(topology):
+        pull.addBond(a, b, _DISTANCE, _PULL)
+    amides = mdtraj.compute_omega(mdtraj.Trajectory(start[None], topology))[0].tolist()
+    for atoms in amides:
+        hold.addTorsion(*atoms, 1, 0.0, _HOLD)
     system.addForce(pull)
+    system.addForce(hold)
     integrator = openmm.LangevinMiddleIntegrator(molecule.system.temperature, 5.0, 0.001)
     integrator.setRandomNumberSeed(1)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
-    context.setPositions(molecule.x.numpy())
+    context.setPositions(start)
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=500)
     integrator.step(_N_PULLED)
-    context.setParameter("k", 0.0)
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=2000)
-    positions = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    return torch.as_tensor(np.asarray(positions, dtype=np.float64))
+    pulled = context.getState(positions=True).getPositions()
+    free = openmm.Context(
+        molecule.system.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
+    free.setPositions(pulled)
+    openmm.LocalEnergyMinimizer.minimize(free, maxIterations=2000)
+    x = free.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    x = torch.as_tensor(np.asarray(x, dtype=np.float64))
+    angles = mdtraj.compute_dihedrals(mdtraj.Trajectory(x.numpy()[None], topology), amides)
+    if not (np.cos(angles) < 0).all() or not is_folded(topology, x[None])[0]:
+        raise ValueError("the molecule did not fold to a compact start with trans amides")
+    return x
