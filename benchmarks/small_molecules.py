@@ -85,7 +85,9 @@ def peptide(residues, solvent_files):
     system = force_field.createSystem(
         modeller.topology, nonbondedMethod=app.NoCutoff, constraints=None, rigidWater=False, removeCMMotion=False
     )
-    positions = np.asarray(_minimised(system, modeller.positions).value_in_unit(unit.nanometer))
+    positions = np.asarray(
+        _minimised(system, np.array(modeller.positions.value_in_unit(unit.nanometer))).value_in_unit(unit.nanometer)
+    )
     require_l_and_trans(modeller.topology, positions)
     return system, modeller.topology, positions
 

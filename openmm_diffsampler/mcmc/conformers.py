@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,9 +129,10 @@ def spread_starts(conformers: Conformers, basins: list[FragmentBasins], n_chains
 
 
 def _same_hands(target: InternalTarget, positions: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """(n,) bool: whether all atoms with four neighbours are as in the positions, unless stereocentres are free."""
+    """(n,) bool: whether any three neighbours of an atom with four are on the hand they have in the positions."""
     bonded = neighbours(target.coordinates.topology)
-    centres = torch.tensor([[a, *sorted(bonded[a])[:3]] for a in bonded if len(bonded[a]) >= 4]).reshape(-1, 4)
+    triples = [(a, *three) for a in bonded if len(bonded[a]) == 4 for three in combinations(sorted(bonded[a]), 3)]
+    centres = torch.tensor(triples, dtype=torch.int64).reshape(-1, 4)
     if target.chirality == "free" or not len(centres):
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
     hands = signed_volumes(torch.cat([positions.to(x), x]), centres).sign()

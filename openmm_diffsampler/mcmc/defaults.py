@@ -13,7 +13,7 @@ from openmm_diffsampler.coordinates import (
     rotatable_torsions,
     unbonded_molecules,
 )
-from openmm_diffsampler.coordinates.graph import neighbours
+from openmm_diffsampler.coordinates.graph import component, neighbours
 from openmm_diffsampler.coordinates.smallest_rings import ring_parts
 
 from .baselines import MALA
@@ -106,17 +106,21 @@ def _missing_bonds(target: Target, initial: Any, n_chains: int | None) -> list[t
 
 def _internal(target: Target, initial: Any, settings: dict[str, Any], required: bool) -> tuple[BatchedSampler, str]:
     topology = target.topology
-    if not required and (topology is None or not topology.n_bonds):
-        raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
-    if not required and not rotatable_torsions(topology) and not any(ring_parts(neighbours(topology))):
-        raise NoInternalCoordinatesError("no rotatable torsions and no rings")
+    if not required:
+        if topology is None or not topology.n_bonds:
+            raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
+        bonded = neighbours(topology)
+        is_one = topology.n_atoms > 3 and len(component(bonded, 0)) == topology.n_atoms
+        if not is_one and not rotatable_torsions(topology) and not any(ring_parts(bonded)):
+            raise NoInternalCoordinatesError("no rotatable torsions and no rings")
     sampler = InternalDiffusiveGibbs(target, initial, **settings)
     counted = {
         "rotatable torsions": sampler.rotatable,
         "rings and nitrogens of several shapes": sampler.basins,
         "double bonds that stay as they are": sampler.double_bonds,
     }
-    return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
+    found = ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
+    return sampler, found or "nothing turns or flips: Hamiltonian steps alone"
 
 
 def recommended_settings(target: Target, initial: Any, n_chains: int | None = None) -> dict[str, Any]:

@@ -47,8 +47,9 @@ class InternalDiffusiveGibbs(BatchedSampler):
        (:class:`~openmm_diffsampler.mcmc.basin_kernel.BasinJumpKernel`);
     4. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
 
-    each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates. What warm-up adapts is
-    frozen after it. With `inverse_temperatures` all of this runs inside replica exchange.
+    each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates; in a molecule where
+    nothing turns or flips these alone. What warm-up adapts is frozen after it. With `inverse_temperatures` all of this
+    runs inside replica exchange.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` of a molecule, with a topology that has bonds.
@@ -76,8 +77,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         conformers: :class:`~openmm_diffsampler.mcmc.conformers.Conformers` that were found, or None.
 
     Raises:
-        TypeError, ValueError: a target without topology, counts or scales out of range; nothing to noise: no rotatable
-            torsion, no fragment of several basins.
+        TypeError, ValueError: a target without topology, counts or scales out of range.
         NoInternalCoordinatesError: no bonds, or an energy that depends on where the molecule is.
 
     References:
@@ -127,11 +127,6 @@ class InternalDiffusiveGibbs(BatchedSampler):
         self.starts = starts
         self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
         self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
-        if not self.rotatable and not noise_scales and not self.basins:
-            raise ValueError(
-                f"{target.name} has nothing to noise (no rotatable torsion, no ring that flips); give noise_scales, "
-                "or sample it with HMC or ParallelTempering"
-            )
         if n_learned_trials is None:
             n_learned_trials = max(4, len(blocks))
         if n_trials is None:

@@ -9,8 +9,9 @@ import torch
 from openmm import unit
 from scipy.stats import kstest
 
-from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget, load_system
+from openmm_diffsampler import HMC, InternalDiffusiveGibbs, OpenMMTarget, load_system
 from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.mcmc.defaults import recommended_sampler
 from openmm_diffsampler.mcmc.kernels import HamiltonianKernel, NoiseKernel
 from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.mcmc.torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
@@ -176,8 +177,7 @@ def test_frames_are_turned_at_random():
 def test_double_bonds_stay_what_they_are():
     """A torsion with a barrier of 120 kT keeps its side, or is turned freely on request (4 standard errors)."""
     double = TorsionChain(biases=(0.5,), height=120.0)
-    with pytest.raises(ValueError, match="nothing to noise"):
-        InternalDiffusiveGibbs(double.target, double.start)
+    assert not InternalDiffusiveGibbs(double.target, double.start).rotatable
     sampler = InternalDiffusiveGibbs(double.target, double.start, noise_scales=[0.1])
     wt = sampler.sample(double.start, 20, n_chains=20, n_warmup=10, seed=7)
     assert not sampler.rotatable and (double.torsions(wt.x).cos() < 0).all()
@@ -263,9 +263,19 @@ def test_chirality(chirality):
         assert sampler.n_inverted == 0 and error < 0.05 and abs(share - 0.5) < 4 * error
 
 
+def test_a_rigid_molecule_gets_hamiltonian_steps():
+    """And has the mean energy of chains in Cartesian coordinates (4 combined standard errors)."""
+    target, x = tetrahedron()
+    sampler, why = recommended_sampler(target, x)
+    assert why == "nothing turns or flips: Hamiltonian steps alone"
+    assert [kernel.name for kernel in sampler.kernels] == ["HMC"]
+    wt = sampler.sample(x, 100, n_chains=40, n_warmup=50, seed=8)
+    other = HMC(target, step_size=0.005, n_leapfrog=5).sample(x, 200, n_chains=40, n_warmup=100, thinning=3, seed=9)
+    (mean, error), (expected, spread) = (each.expectation(each.reduced_potential) for each in (wt, other))
+    assert math.hypot(error, spread) < 0.1 and abs(mean - expected) < 4 * math.hypot(error, spread)
+
+
 def test_what_cannot_be_sampled_is_refused():
-    with pytest.raises(ValueError, match="nothing to noise"):
-        InternalDiffusiveGibbs(*tetrahedron())
     cluster = load_system("lj13")
     with pytest.raises(ValueError, match="0 bonds"):
         InternalDiffusiveGibbs(cluster.target(), cluster.positions)
