@@ -49,7 +49,7 @@ def crowded_axes(topology: mdtraj.Topology) -> list[tuple[int, int]]:
 def relaxed_barrier(
     system: openmm.System, topology: mdtraj.Topology, positions: np.ndarray, j: int, k: int, enough: float = math.inf
 ) -> float:
-    """kJ/mol that it takes to turn the bond j–k half around, the easier way, with all else minimised at each of 20 steps.
+    """kJ/mol that it takes to turn the bond j–k half around, the easier way, all else minimised at each step.
 
     Two torsions about the bond, of opposite neighbours, are tethered to where they should be.
 
@@ -66,9 +66,7 @@ def relaxed_barrier(
     bonded = neighbours(topology)
     ends = [sorted(bonded[a] - {b}) for a, b in ((j, k), (k, j))]
     torsions = [(i, j, k, m) for i, m in zip(*ends, strict=True)]
-    context = openmm.Context(
-        *_tethered(system, torsions), openmm.Platform.getPlatformByName("Reference")
-    )
+    context = openmm.Context(*_tethered(system, torsions), openmm.Platform.getPlatformByName("Reference"))
     return min(_highest(context, torsions, positions, way, enough) for way in (1, -1))
 
 

@@ -63,7 +63,5 @@ def double_bonds(topology: mdtraj.Topology) -> set[frozenset[int]]:
 
 def _n_pairs(part: networkx.Graph, left: dict[int, int]) -> int:
     """How many bonds can be made besides the single ones."""
-    copies = networkx.Graph(
-        ((i, a), (j, b)) for i, j in part.edges for a in range(left[i]) for b in range(left[j])
-    )
+    copies = networkx.Graph(((i, a), (j, b)) for i, j in part.edges for a in range(left[i]) for b in range(left[j]))
     return len(networkx.max_weight_matching(copies, maxcardinality=True))

@@ -244,9 +244,7 @@ class BoltzmannGenerator(Sampler):
         if is_molecule:
             require_internal_state(state, self.target.event_shape[0], self.internal.n_degrees_of_freedom)
             options = {name: state[name] for name in ("widths", "chirality")}
-            self.internal = InternalTarget(
-                self.target, state["positions"], isomers=self.internal.isomers, **options
-            )
+            self.internal = InternalTarget(self.target, state["positions"], isomers=self.internal.isomers, **options)
             self.internal.hold_isomers()
 
     @torch.no_grad()
