@@ -40,8 +40,8 @@ def _are_equal_atoms(bonded, colours, atoms):
 
 def torsion_blocks(coordinates):
     """Columns of the rotatable torsions of :class:`InternalCoordinates`, in blocks: pairs about bonds that share an
-    atom, and one alone for a torsion without such a neighbour. Rotors of three and more, such as methyl groups, are in no
-    block.
+    atom, and one alone for a torsion without such a neighbour. Rotors of three and more, such as methyl groups, are
+    in no block.
 
     Example:
         >>> from openmm_diffsampler import load_system
