@@ -105,6 +105,8 @@ def run(
             out.begin()
             say(f"{target.name}: {describe_target(target)}")
             say(f"sampler: {type(sampler).__name__} ({why})")
+            if hasattr(sampler, "held"):
+                say(f"held: {', '.join(map(str, sampler.held)) or 'no bond'}; all other rotatable bonds turn")
             if out.has_checkpoint():
                 say(f"going on from the checkpoint in {out.checkpoint}")
             ending.keeps_checkpoint(out.checkpoint, out.has_checkpoint)

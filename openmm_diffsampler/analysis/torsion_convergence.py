@@ -19,8 +19,8 @@ class TorsionConvergence:
 
     Attributes:
         torsion: MoleculeTorsion.
-        r_hat: the larger one of cos θ and sin θ; NaN for fewer than four draws a chain.
-        effective_sample_size: the smaller one of cos θ and sin θ.
+        r_hat: the larger one of cos nθ and sin nθ, n the order of its symmetry; NaN for fewer than four draws a chain.
+        effective_sample_size: the smaller one of cos nθ and sin nθ.
         transitions: (n_chains,) integers, how often each chain changed its well from frame to frame.
     """
 
@@ -51,7 +51,8 @@ class TorsionConvergence:
 def torsion_convergence(wt, torsions=None):
     """R-hat, effective sample size and transitions of every torsion of a molecule.
 
-    Angles are periodic, so that R-hat and the effective sample size are those of cos θ and sin θ, whichever is worse. A
+    Angles are periodic, so that R-hat and the effective sample size are those of cos nθ and sin nθ, whichever is worse;
+    n is 1, and for symmetric groups their order, so that wells that are one conformer count as one. A
     transition is a change of well between successive frames of a chain; what happened between saved frames is not seen.
     Chains that all missed the same well agree, and no diagnostic of this kind can tell.
 
@@ -79,7 +80,7 @@ def torsion_convergence(wt, torsions=None):
         raise ValueError(f"the trajectory has kind {wt.kind!r}; only chains (kind 'mcmc') can disagree")
     rows = []
     for torsion in molecule_torsions(wt) if torsions is None else torsions:
-        radians = np.radians(torsion.angles)
+        radians = torsion.order * np.radians(torsion.angles)
         both = [chains_as_array(f(radians), wt.chain, wt.draw) for f in (np.cos, np.sin)]
         state = chains_as_array(torsion.state, wt.chain, wt.draw)
         rows.append(

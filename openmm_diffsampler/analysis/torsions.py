@@ -1,5 +1,6 @@
 """The torsions of a molecule by name, with their angles in every frame and the wells that these lie in."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,17 +25,22 @@ class MoleculeTorsion:
     Attributes:
         name: "phi", "psi:2", or the names of the four atoms with their residues.
         atoms: four atom indices.
-        symmetric: whether one end of the bond is a symmetric group (methyl, ammonium, CF₃, tert-butyl, carboxylate,
-            nitro, phenyl), of which turns by 120° or 180° make the same conformer.
+        order: turns by 360°/order make the same conformer, by a symmetric group at an end of the bond (3 for methyl,
+            ammonium, CF₃, tert-butyl; 2 for carboxylate, nitro, phenyl; 6 where both meet); else 1.
         angles: (n_frames,) in degrees, in [−180, 180).
         wells: TorsionWells of the weighted frames.
     """
 
     name: str
     atoms: tuple
-    symmetric: bool
+    order: int
     angles: np.ndarray
     wells: TorsionWells
+
+    @property
+    def symmetric(self):
+        """Whether some of the wells are the same conformer."""
+        return self.order > 1
 
     @cached_property
     def state(self):
@@ -80,7 +86,7 @@ def molecule_torsions(wt):
         MoleculeTorsion(
             name=name,
             atoms=tuple(int(i) for i in atoms),
-            symmetric=name not in named and _has_symmetric_end(bonded, classes, x, *atoms[1:3]),
+            order=1 if name in named else _order(bonded, classes, x, *atoms[1:3]),
             angles=column,
             wells=find_wells(column, weights, n_frames, named=name not in named),
         )
@@ -120,10 +126,13 @@ def _names(topology, torsions):
     ]
 
 
-def _has_symmetric_end(bonded, classes, x, j, k):
-    return any(
-        len(branches) == 3 or (len(branches) == 2 and _is_planar(x, end, [other, *branches]))
-        for end, other, branches in equal_branches(bonded, classes, j, k)
+def _order(bonded, classes, x, j, k):
+    return math.lcm(
+        *(
+            len(branches)
+            for end, other, branches in equal_branches(bonded, classes, j, k)
+            if len(branches) == 3 or (len(branches) == 2 and _is_planar(x, end, [other, *branches]))
+        )
     )
 
 

@@ -86,13 +86,24 @@ def component(bonded, start):
 
 
 def refined_colours(topology):
-    """dict of atom → colour: the element, split by the colours of the neighbours until none splits any more."""
-    bonded = neighbours(topology)
-    colours, n = {a.index: getattr(a.element, "atomic_number", a.name) for a in topology.atoms}, 0
+    """dict of atom → colour: the element, split by the colours of the neighbours until none splits any more.
+
+    Colours are 0, 1, ... in an order that depends on the molecule alone.
+    """
+    bonded, n = neighbours(topology), 0
+    elements = {a.index: getattr(a.element, "atomic_number", 0) for a in topology.atoms}
+    colours = _ranked({a.index: (elements[a.index], "" if elements[a.index] else a.name) for a in topology.atoms})
     while len(set(colours.values())) > n:
         n = len(set(colours.values()))
-        colours = {i: hash((colours[i], tuple(sorted(hash(colours[j]) for j in bonded[i])))) for i in bonded}
+        colours = _ranked({i: (colours[i], sorted(colours[j] for j in bonded[i])) for i in bonded})
     return colours
+
+
+def _ranked(keys):
+    """dict of atom → key, with each key's place among the different ones in its stead."""
+    keys = {i: (first, tuple(rest)) for i, (first, rest) in keys.items()}
+    ranks = {key: rank for rank, key in enumerate(sorted(set(keys.values())))}
+    return {i: ranks[key] for i, key in keys.items()}
 
 
 def equal_branches(bonded, colours, j, k):

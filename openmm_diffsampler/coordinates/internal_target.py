@@ -6,20 +6,16 @@ import torch
 
 from openmm_diffsampler.targets.base import Target
 from openmm_diffsampler.targets.positions import lengths_in_nm
-from openmm_diffsampler.targets.units import thermal_energy
 
 from .errors import NoInternalCoordinatesError
 from .handedness import Handedness
+from .held_bonds import held_bonds, listed_bonds
 from .internal import InternalCoordinates
-from .torsional_barriers import torsional_barriers
 
-__all__ = ["CHIRALITY", "InternalTarget"]
+__all__ = ["CHIRALITY", "ISOMERS", "InternalTarget"]
 
 CHIRALITY = ("keep", "free")
-
-#: Barriers (kT) of torsion terms from which on a bond keeps the isomer it starts as; at room temperature amides have 25
-#: to 40 and double bonds about 80.
-_HELD_BARRIER = 50
+ISOMERS = ("keep", "free")
 
 
 class InternalTarget(Target):
@@ -31,14 +27,21 @@ class InternalTarget(Target):
     may take any real value (*lifted* torsions): u is periodic in them, so that Gaussian noise and tethers need no
     wrapping and stay exact.
 
-    A configuration with a stereocentre on the other hand, or a held double bond turned over (:meth:`hold`), has u = +∞
+    A configuration with a stereocentre on the other hand, or a held bond turned over (:meth:`hold`), has u = +∞
     and counts in :attr:`n_inverted`. Bonds and angles out of range have u = +∞ too.
 
     Arguments:
         target: the Cartesian target, with a topology, whose energy ignores translation and rotation.
         positions: (n_atoms, 3) or (n, n_atoms, 3), nm: the handedness to keep and where invariance is checked.
         widths: (3N − 6,) D^{1/2} in nm and radians; by default 0.003 nm, 0.07 and (torsions) 0.3.
-        chirality: ``"keep"`` or ``"free"``.
+        chirality: ``"keep"`` or ``"free"``, of stereocentres.
+        isomers: what :meth:`hold_isomers` holds: ``"keep"``: double bonds and locked axes
+            (:func:`~openmm_diffsampler.coordinates.held_bonds.held_bonds`); ``"free"``: nothing; or a list of bonds,
+            pairs of atom indices: these and no others. By default as `chirality`.
+
+    Attributes:
+        held: columns of the torsions that are held.
+        held_bonds: list of :class:`~openmm_diffsampler.coordinates.held_bonds.HeldBond`, what they are and why.
 
     Raises:
         TypeError, ValueError: a target without topology, widths that are not positive, unknown chirality.
@@ -55,11 +58,15 @@ class InternalTarget(Target):
         (torch.Size([1, 60]), torch.Size([1, 22, 3]))
     """
 
-    def __init__(self, target, positions, *, widths=None, chirality="keep"):
+    def __init__(self, target, positions, *, widths=None, chirality="keep", isomers=None):
         if target.topology is None:
             raise TypeError(f"{target.name} has no topology, which internal coordinates are made from")
         if chirality not in CHIRALITY:
             raise ValueError(f"chirality is {chirality!r}; supported are {', '.join(map(repr, CHIRALITY))}")
+        isomers = chirality if isomers is None else isomers
+        if isinstance(isomers, str) and isomers not in ISOMERS:
+            raise ValueError(f"isomers is {isomers!r}; give 'keep', 'free' or a list of bonds, pairs of atoms")
+        self.isomers = isomers if isinstance(isomers, str) else [tuple(pair) for pair in isomers]
         self.cartesian, self.coordinates = target, InternalCoordinates(target.topology)
         super().__init__((len(self.coordinates),), name=target.name, dtype=target.dtype, device=target.device)
         self.is_normalisable = target.is_normalisable
@@ -69,7 +76,7 @@ class InternalTarget(Target):
         self.positions = self.coordinates.bent(x)[0]
         self.handedness = Handedness(target.topology, x[0])
         self.n_inverted = 0
-        self.held, self._held_at = [], torch.empty(0, dtype=target.dtype)
+        self.held_bonds, self.held, self._held_at = [], [], torch.empty(0, dtype=target.dtype)
         self.set_widths(_typical_widths(self.coordinates) if widths is None else widths)
 
     def _require_invariant(self, x):
@@ -98,13 +105,19 @@ class InternalTarget(Target):
         self.held = list(columns)
         self._held_at = self.coordinates.to_internal(positions[None])[0, self.held]
 
-    def hold_double_bonds(self):
-        """Hold the rotatable torsions that torsion terms bind by more than 50 kT, unless chirality is free."""
-        if self.chirality == "free" or not hasattr(self.cartesian, "system"):
+    def hold_isomers(self):
+        """Hold what `isomers` says. Axes are held between their planar shapes, other bonds around where they start."""
+        if self.isomers == "free":
             return
-        barriers = torsional_barriers(self.cartesian.system, self.coordinates, self.positions)
-        highest = _HELD_BARRIER * thermal_energy(self.cartesian.temperature)
-        self.hold([column for column, barrier in barriers.items() if barrier > highest], self.positions)
+        if self.isomers == "keep":
+            bonds = held_bonds(self.cartesian, self.coordinates, self.positions)
+        else:
+            bonds = listed_bonds(self.coordinates, self.isomers)
+        self.held_bonds = bonds
+        self.hold([bond.column for bond in bonds], self.positions)
+        axes = torch.tensor([bond.is_axis for bond in bonds], dtype=torch.bool)
+        quarter = torch.where(self._held_at.sin() < 0, -math.pi / 2, math.pi / 2).to(self._held_at)
+        self._held_at = torch.where(axes.to(quarter.device), quarter, self._held_at)
 
     @property
     def turning(self):
@@ -134,7 +147,7 @@ class InternalTarget(Target):
     def is_kept(self, x, z):
         """(n,) bool: whether stereocentres and held torsions of positions x with internal coordinates z are kept."""
         held = ((z[:, self.held] - self._held_at.to(z)).cos() > 0).all(1)
-        return self.handedness.is_kept(x) & held
+        return self.handedness.is_kept(x) & held if self.chirality == "keep" else held
 
     @property
     def turn(self):
@@ -176,7 +189,7 @@ class InternalTarget(Target):
         log_volume, volume_score = (t.to(self.device) for t in c.volume(z))
         u = u - log_volume - self._log_widths
         valid = valid & (u < torch.inf)
-        if self.chirality == "keep" and (len(self.handedness) or self.held):
+        if self.held or (self.chirality == "keep" and len(self.handedness)):
             kept = self.is_kept(x, z)
             self.n_inverted += int((valid & ~kept).sum())
             valid = valid & kept

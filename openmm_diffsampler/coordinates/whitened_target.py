@@ -131,9 +131,9 @@ class WhitenedTarget(Target):
     def load_state_dict(self, state):
         """Take what :meth:`state_dict` gave; the InternalTarget becomes the one that it was."""
         cartesian = self.internal.cartesian
-        options = {"widths": state["widths"], "chirality": state["chirality"]}
+        options = {"widths": state["widths"], "chirality": state["chirality"], "isomers": self.internal.isomers}
         self.internal = InternalTarget(cartesian, state["positions"], **options)
-        self.internal.hold_double_bonds()
+        self.internal.hold_isomers()
         self.origin = state["origin"].to(self.device, self.dtype)
         self._set_scale(state["scale"].to(self.device, self.dtype))
 

@@ -61,9 +61,12 @@ class InternalDiffusiveGibbs(BatchedSampler):
         n_leapfrog, n_denoising_steps: leapfrog steps of a trajectory, and trajectories a sweep.
         inverse_temperatures: β of each rung of replica exchange, falling from 1, or None.
         swaps: ``"non-reversible"`` or ``"reversible"``.
-        chirality: ``"keep"``: what mirrors a stereocentre is rejected, and counted in :attr:`n_inverted`; double bonds,
-            told by torsion terms of the force field that stand more than 50 kT high, stay E or Z and are not turned.
-            Amides are turned. ``"free"``: all that is accepted like anything else.
+        chirality: ``"keep"``: what mirrors a stereocentre is rejected, and counted in :attr:`n_inverted`; ``"free"``:
+            it is accepted like anything else.
+        isomers: ``"keep"``: double bonds stay E or Z, and axes between rings that crowding locks stay on their side
+            (:func:`~openmm_diffsampler.coordinates.held_bonds.held_bonds` has the rule); all else turns, amides too.
+            ``"free"``: everything turns. A list of bonds, pairs of atom indices: these are held and no others. By
+            default as `chirality`.
         basin_jumps: whether to find the basins of ring systems and pyramidal nitrogens, and jump between them.
         starts: ``"conformers"``: chains that are given one configuration start spread over the conformers that a hot
             search finds, so that R-hat tells of modes that do not mix; ``"positions"``: they all start there.
@@ -72,7 +75,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
 
     Attributes:
         rotatable: dict of the columns of torsions that are turned → their four atoms.
-        double_bonds: columns of torsions that keep their isomer.
+        held: list of :class:`~openmm_diffsampler.coordinates.held_bonds.HeldBond`, which print as "C1=N1 (double bond,
+            69 kJ/mol)"; `double_bonds` has the columns of their torsions.
         basins: list of :class:`~openmm_diffsampler.mcmc.basins.FragmentBasins`, of fragments that have several.
         conformers: :class:`~openmm_diffsampler.mcmc.conformers.Conformers` that were found, or None.
 
@@ -106,6 +110,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         inverse_temperatures=None,
         swaps="non-reversible",
         chirality="keep",
+        isomers=None,
         basin_jumps=True,
         starts="conformers",
         n_search=None,
@@ -115,13 +120,13 @@ class InternalDiffusiveGibbs(BatchedSampler):
             raise ValueError(f"starts is {starts!r}; supported are {', '.join(map(repr, STARTS))}")
         sweep = Sweep(noise_scales, n_leapfrog, n_denoising_steps)
         x = initial_state(target, positions).x
-        internal = InternalTarget(target, x, widths=widths, chirality=chirality)
+        internal = InternalTarget(target, x, widths=widths, chirality=chirality, isomers=isomers)
         _warn_of_missing_bonds(target, x)
         x = internal.coordinates.bent(x)
         if widths is None:
             measure_widths(internal, x)
-        internal.hold_double_bonds()
-        self.double_bonds = internal.held
+        internal.hold_isomers()
+        self.held, self.double_bonds = internal.held_bonds, internal.held
         self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
         blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
         self.starts = starts
@@ -172,10 +177,10 @@ class InternalDiffusiveGibbs(BatchedSampler):
         state = initial_state(self.target.cartesian, initial, n_chains)
         x = self.target.coordinates.bent(state.x)
         y = self.target.from_cartesian(x)
-        if self.target.chirality == "keep" and not self.target.is_kept(x, y * self.target.widths).all():
+        if not self.target.is_kept(x, y * self.target.widths).all():
             raise ValueError(
                 "chains start from other stereoisomers than the positions that the sampler was made with; give one, or "
-                'chirality="free"'
+                'chirality="free", isomers="free"'
             )
         is_single = lengths_in_nm(initial).ndim == len(self._frames_of.event_shape)
         if self.starts == "conformers" and is_single and len(y) > 1 and len(self.conformers):

@@ -243,10 +243,9 @@ class BoltzmannGenerator(Sampler):
         self.step_size = checked_number(state, "step size", optional=True) if "step size" in state else None
         if is_molecule:
             require_internal_state(state, self.target.event_shape[0], self.internal.n_degrees_of_freedom)
-            self.internal = InternalTarget(
-                self.target, state["positions"], widths=state["widths"], chirality=state["chirality"]
-            )
-            self.internal.hold_double_bonds()
+            options = {name: state[name] for name in ("widths", "chirality")}
+            self.internal = InternalTarget(self.target, state["positions"], isomers=self.internal.isomers, **options)
+            self.internal.hold_isomers()
 
     @torch.no_grad()
     def _draw(self, n, weights, generator, given):

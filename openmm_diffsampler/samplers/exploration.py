@@ -91,6 +91,7 @@ def _molecule(target, settings, seed, n_search):
         target.cartesian,
         target.positions,
         chirality=target.chirality,
+        isomers=target.isomers,
         noise_scales=everything,
         n_search=min(n_search, _N_SEARCH),
     )

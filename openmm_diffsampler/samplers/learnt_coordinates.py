@@ -37,7 +37,7 @@ def in_coordinates(target):
     elif topology is not None and len({atom.element for atom in topology.atoms}) > 1:
         raise TypeError(f"{target.name} has no bonds and different elements; give a topology with its bonds")
     if isinstance(target, InternalTarget) and not target.held:
-        target.hold_double_bonds()
+        target.hold_isomers()
     return target
 
 
