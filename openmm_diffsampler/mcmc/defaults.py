@@ -11,7 +11,6 @@ from openmm_diffsampler.coordinates import (
     how_to_add_bonds,
     missing_bonds,
     rotatable_torsions,
-    saturated_rings,
     unbonded_molecules,
 )
 
@@ -37,7 +36,7 @@ def recommended_sampler(
 ) -> tuple[BatchedSampler, str]:
     """The diffusive Gibbs sampler that suits `target`, and why, in words.
 
-    A molecule with rotatable torsions or saturated rings gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
+    A molecule, rigid or not, gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
     What internal coordinates cannot describe (no bonds, an external field) and everything else gets
     :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` with :func:`recommended_settings`. Replica exchange is only used on
     request: measured, it costs more than it gains where torsions are guessed and rings jump.
@@ -104,15 +103,14 @@ def _internal(target: Target, initial: Any, settings: dict[str, Any], required: 
     topology = target.topology
     if not required and (topology is None or not topology.n_bonds):
         raise NoInternalCoordinatesError("no particles" if topology is None else "the topology has no bonds")
-    if not required and not rotatable_torsions(topology) and not saturated_rings(topology):
-        raise NoInternalCoordinatesError("no rotatable torsions and no saturated rings")
     sampler = InternalDiffusiveGibbs(target, initial, **settings)
     counted = {
         "rotatable torsions": sampler.rotatable,
         "rings that pucker": sampler.puckers,
         "double bonds that stay as they are": sampler.double_bonds,
     }
-    return sampler, ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
+    why = ", ".join(f"{what}: {len(found)}" for what, found in counted.items() if found)
+    return sampler, why or "rigid: no torsion turns and no ring puckers, so Hamiltonian steps alone"
 
 
 def recommended_settings(target: Target, initial: Any, n_chains: int | None = None) -> dict[str, Any]:
