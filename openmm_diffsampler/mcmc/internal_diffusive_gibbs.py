@@ -45,8 +45,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
     4. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
 
     each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates. What warm-up adapts is
-    frozen after it. A rigid molecule gets the Hamiltonian steps alone. With `inverse_temperatures` all of this runs inside
-    replica exchange.
+    frozen after it. A rigid molecule gets the Hamiltonian steps alone. With `inverse_temperatures` all of this runs
+    inside replica exchange.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` of a molecule, with a topology that has bonds.

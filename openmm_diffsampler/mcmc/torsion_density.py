@@ -6,10 +6,18 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["TorsionDensity"]
+__all__ = ["TorsionDensity", "far"]
 
 #: Bins of each torsion, by how many there are: a table of three is kept as small as one of two is fine.
 _N_BINS = {1: 48, 2: 48, 3: 24}
+#: Cosine of the angle (60 degrees) up to which a turn stays in a well.
+_WITHIN_A_WELL = 0.5
+
+
+def far(turn):
+    """1 − cos Δτ of turns (in radians) that lead into another well, those of more than 60 degrees, and 0 of others."""
+    cosine = turn.cos()
+    return torch.where(cosine < _WITHIN_A_WELL, 1 - cosine, 0.0)
 
 
 class TorsionDensity:
@@ -98,14 +106,14 @@ class TorsionDensity:
         self._refresh()
         return self._log_density[self._bins(angles.detach().cpu())]
 
-    def variance(self):
-        """1 − |⟨e^{iτ}⟩|² of the first torsion, as the counts have it; 1 before any."""
-        along = self.counts.reshape(self.n_bins, -1).sum(1)
+    def ideal_jump(self):
+        """Mean :func:`far` jump of the first torsion between independent draws, as the counts have it; 1 before any."""
         if not self.n_updates:
             return 1.0
-        turn = (torch.arange(self.n_bins) + 0.5) * (2 * math.pi / self.n_bins)
-        mean = torch.stack([(along * turn.cos()).sum(), (along * turn.sin()).sum()]) / along.sum()
-        return 1 - float(mean.square().sum())
+        along = self.counts.reshape(self.n_bins, -1).sum(1)
+        spectrum = torch.fft.rfft(along / along.sum())
+        shares = torch.fft.irfft(spectrum.abs().square(), self.n_bins)  # of each difference between two draws
+        return float((shares * far(torch.arange(self.n_bins) * (2 * math.pi / self.n_bins))).sum())
 
     def state_dict(self):
         packed = base64.b64encode(self.counts.numpy().tobytes()).decode()

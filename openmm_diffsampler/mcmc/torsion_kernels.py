@@ -8,7 +8,7 @@ from .adaptation import StepSize
 from .kernels import Kernel
 from .metropolis import metropolis
 from .state import evaluate
-from .torsion_density import TorsionDensity
+from .torsion_density import TorsionDensity, far
 from .trial_shares import TrialShares
 
 __all__ = ["LearnedTorsionKernel", "TorsionNoiseKernel"]
@@ -118,19 +118,19 @@ class LearnedTorsionKernel(Kernel):
             accepted, _ = metropolis(inverse_temperature * (state.u - guess.u) + log_q, generator)
             self.count("guess", accepted, str(which))
             if adapt:
-                self.shares.update(which, (accepted[:, None] * (1 - (new - old).cos())).mean(0).tolist())
+                self.shares.update(which, (accepted[:, None] * far(new - old)).mean(0).tolist())
             state = state.where(accepted, guess)
         if adapt:
             angles = state.x * target.widths
             for block, density in zip(self.blocks, self.densities, strict=True):
                 density.update(angles[:, list(block)])
-            self.shares.settle(self._variances())
+            self.shares.settle(self._ideal_jumps())
         return state
 
-    def _variances(self):
-        """dict of column → 1 − |⟨e^{iτ}⟩|², of what the densities have seen."""
+    def _ideal_jumps(self):
+        """dict of column → how far independent draws would be apart, by what the densities have seen."""
         return {
-            block[0]: density.variance()
+            block[0]: density.ideal_jump()
             for block, density in zip(self.blocks, self.densities, strict=True)
             if len(block) == 1
         }

@@ -17,8 +17,8 @@ _HOPED_FOR = 0.5
 _POWER = 3
 #: Steps of the iteration for the shares after each sweep; it goes on from where it was.
 _N_STEPS = 5
-#: Variance 1 − |⟨e^{iτ}⟩|² below which a torsion counts as still.
-_STILL = 1e-3
+#: Added to how far a torsion goes, and might: one with a single well asks for no trials.
+_STILL = 0.01
 #: Most trials a sweep: for each evaluation of the other moves, or for each torsion, whichever is more.
 _MOST_PER_EVALUATION, _MOST_PER_TORSION = 4, 2
 
@@ -28,9 +28,11 @@ class TrialShares:
 
     A trial of block b renews the torsion t in it at the rate
 
-    .. math:: r_{tb} = \frac{\langle a\,(1 - \cos\Delta\tau_t)\rangle}{1 - |\langle e^{i\tau_t}\rangle|^2}\,,
+    .. math:: r_{tb} = \frac{\langle a\,f(\Delta\tau_t)\rangle}{\langle f(\tau_t - \tau'_t)\rangle}\,,
+        \qquad f(\Delta) = (1 - \cos\Delta)\,[\cos\Delta < \tfrac12]\,,
 
-    with a = 1 where the guess was accepted, so that per trial it loses R_t = Σ_b p_b r_tb of its correlation. The
+    with a = 1 where the guess was accepted, and independent draws τ, τ' below; f counts changes of the well alone, as
+    Hamiltonian steps do the rest. Per trial a torsion then loses R_t = Σ_b p_b r_tb of its correlation. The
     shares minimise Σ_t R_t^{−3}, which the slowest torsions rule. n minimises what an effective sample of the slowest
     one costs, (n + c)(1 + ρ)/(1 − ρ) evaluations with ρ = (1 − R)^n, where c are the evaluations of a sweep's other
     moves. A tenth of the trials is spread evenly. After warm-up all of it stands still.
@@ -82,21 +84,21 @@ class TrialShares:
         self._cumulated = ((1 - self.floor) * self.values + self.floor / len(self.blocks)).cumsum(0)
 
     def update(self, which: int, jumps: Sequence[float]) -> None:
-        """Learn from the mean of a·(1 − cos Δτ) for each torsion of one block over all chains."""
+        """Learn from the mean of a·f(Δτ) for each torsion of one block over all chains."""
         self.n_updates[which] += 1
         weight = max(0.05, 1 / self.n_updates[which])
         self.jumps[which] = [old + weight * (new - old) for old, new in zip(self.jumps[which], jumps, strict=True)]
 
-    def settle(self, variances: dict[int, float]) -> None:
+    def settle(self, ideal: dict[int, float]) -> None:
         """Bring shares and number of trials up to date, after a sweep of warm-up.
 
         Arguments:
-            variances: 1 − |⟨e^{iτ}⟩|² of each column.
+            ideal: the denominator of the rate of each column.
         """
         rates = torch.zeros(len(self.columns), len(self.blocks), dtype=torch.float64)
         for b, rows in enumerate(self._rows):
             for row, jump in zip(rows, self.jumps[b], strict=True):
-                known = jump / max(variances[self.columns[row]], _STILL)
+                known = (jump + _STILL) / (ideal[self.columns[row]] + _STILL)
                 rates[row, b] = min(known, 1.0) if self.n_updates[b] else _HOPED_FOR
         rates = (rates * self.ease[:, None]).clamp(min=1e-6 / len(self.blocks))
         for _ in range(_N_STEPS):
