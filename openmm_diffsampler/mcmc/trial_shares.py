@@ -46,7 +46,9 @@ class TrialShares:
     Example:
         >>> shares = TrialShares([(0,), (1,)])
         >>> for _ in range(20):  # the second torsion is renewed by one guess in ten only
-        ...     shares.update(0, [1.0]), shares.update(1, [0.1]), shares.settle({0: 1.0, 1: 1.0}) and None
+        ...     shares.update(0, [1.0])
+        ...     shares.update(1, [0.1])
+        ...     shares.settle({0: 1.0, 1: 1.0})
         >>> shares.freeze()
         >>> bool(shares.values[1] > 0.75)
         True

@@ -64,7 +64,7 @@ FIRST = CHAIN.coordinates.torsions.start
 KERNELS = {
     "learned pair": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1)], 1),
     "learned single": lambda: LearnedTorsionKernel([(FIRST,)], 1),
-    "learned triple": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1, FIRST + 2)], 1),
+    "learned triple": lambda: LearnedTorsionKernel([(FIRST, FIRST + 1, FIRST + 2)], 6),
     "shared trials": lambda: LearnedTorsionKernel([(FIRST,), (FIRST + 1,), (FIRST, FIRST + 1)], 3),
     "noise on one": lambda: TorsionNoiseKernel([(FIRST,), (FIRST + 1,)], 1),
     "noise on a rotor": lambda: TorsionNoiseKernel([(FIRST,)], 1, [3], scale=0.3),
