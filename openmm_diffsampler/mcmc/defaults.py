@@ -38,7 +38,7 @@ def recommended_sampler(
 ) -> tuple[BatchedSampler, str]:
     """The diffusive Gibbs sampler that suits `target`, and why, in words.
 
-    A molecule with rotatable torsions or saturated rings gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
+    A molecule, rigid or not, gets :class:`~openmm_diffsampler.mcmc.InternalDiffusiveGibbs`.
     What internal coordinates cannot describe (no bonds, an external field) and everything else gets
     :class:`~openmm_diffsampler.mcmc.DiffusiveGibbs` with :func:`recommended_settings`. Replica exchange is only used on
     request: measured, it costs more than it gains where torsions are guessed and rings jump.

@@ -32,6 +32,9 @@ STARTS = ("conformers", "positions")
 #: Jumps of each fragment a sweep.
 _N_JUMPS = 2
 
+#: Rotors of equal atoms count as so many times faster than they are: their wells are the same.
+_ROTOR_EASE = 3.0
+
 
 class InternalDiffusiveGibbs(BatchedSampler):
     r"""Diffusive Gibbs sampling (DiGS) in bonds, angles and torsions, with noise N(z, s²D) shaped like the molecule.
@@ -39,23 +42,23 @@ class InternalDiffusiveGibbs(BatchedSampler):
     The density is that of :class:`~openmm_diffsampler.coordinates.InternalTarget`, its log-Jacobian included, in units
     of thermal widths D^{1/2}. A sweep noises
 
-    1. neighbouring pairs of rotatable torsions, without bound, and guesses them from their learned density
-       (:class:`~openmm_diffsampler.mcmc.torsion_kernels.LearnedTorsionKernel`);
-    2. single rotatable torsions by s of their own, adapted to an acceptance of 0.3, and with `n_all_trials` all of
-       them at once;
+    1. rotatable torsions, neighbouring pairs and triples about one atom, without bound, and guesses them from their
+       learned density (:class:`~openmm_diffsampler.mcmc.torsion_kernels.LearnedTorsionKernel`);
+    2. with `n_trials` single rotatable torsions by s of their own, adapted to an acceptance of 0.3, and with
+       `n_all_trials` all of them at once;
     3. the stiff coordinates of ring systems and pyramidal nitrogens, guessed in another of their basins
        (:class:`~openmm_diffsampler.mcmc.basin_kernel.BasinJumpKernel`);
     4. every coordinate by each of `noise_scales`, in thermal widths, as plain DiGS does;
 
-    each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates; in a molecule where
-    nothing turns or flips these alone. What warm-up adapts is frozen after it. With `inverse_temperatures` all of this
-    runs inside replica exchange.
+    each with a Metropolis-corrected guess, and then makes Hamiltonian steps in all coordinates. What warm-up adapts is
+    frozen after it. A rigid molecule gets the Hamiltonian steps alone. With `inverse_temperatures` all of this runs
+    inside replica exchange.
 
     Arguments:
         target: a :class:`~openmm_diffsampler.targets.Target` of a molecule, with a topology that has bonds.
         positions: a configuration in nm, (n_atoms, 3): its stereocentres are kept, thermal widths are measured near it.
-        n_learned_trials: guesses of pairs a sweep; by default 4, or as many as there are pairs if that is more.
-        n_trials: guesses of single torsions a sweep; by default one for every three rotatable torsions.
+        n_learned_trials: learned guesses a sweep; by default as many as warm-up finds best.
+        n_trials: guesses of single torsions by noise, which is not learned, a sweep.
         n_all_trials: guesses of all torsions at once a sweep.
         noise_scales: s of levels that noise every coordinate, in thermal widths: a number, or one a coordinate.
         n_leapfrog, n_denoising_steps: leapfrog steps of a trajectory, and trajectories a sweep.
@@ -102,7 +105,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
         positions,
         *,
         n_learned_trials=None,
-        n_trials=None,
+        n_trials=0,
         n_all_trials=0,
         noise_scales=(),
         n_leapfrog=3,
@@ -128,27 +131,25 @@ class InternalDiffusiveGibbs(BatchedSampler):
         internal.hold_isomers()
         self.held, self.double_bonds = internal.held_bonds, internal.held
         self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
-        blocks = [b for b in torsion_blocks(internal.coordinates) if not set(b) & set(self.double_bonds)]
+        blocks = torsion_blocks(internal.coordinates, self.double_bonds)
         self.starts = starts
         self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
         self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
-        if n_learned_trials is None:
-            n_learned_trials = max(4, len(blocks))
-        if n_trials is None:
-            n_trials = -(-len(self.rotatable) // 3)
         for name, n in (("learned_", n_learned_trials), ("", n_trials), ("all_", n_all_trials)):
-            if n < 0:
+            if n is not None and n < 0:
                 raise ValueError(f"n_{name}trials is {n}; it must be at least 0")
         for scale in sweep.noise_scales:
             if not isinstance(scale, float) and len(scale) != len(internal.coordinates):
                 raise ValueError(f"a noise level has {len(scale)} scales, and there are {len(internal.coordinates)}")
         orders = rotor_orders(target.topology, self.rotatable.values())
+        ease = {k: _ROTOR_EASE for k, order in zip(self.rotatable, orders, strict=True) if order > 2}
         counts = sweep.n_leapfrog, sweep.n_denoising_steps
 
         def kernels(beta):
             made = []
-            if n_learned_trials and blocks:
-                made.append(LearnedTorsionKernel(blocks, n_learned_trials))
+            if n_learned_trials != 0 and blocks:
+                n_others = n_leapfrog * n_denoising_steps
+                made.append(LearnedTorsionKernel(blocks, n_learned_trials, n_others=n_others, ease=ease))
             if n_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
             if n_all_trials and self.rotatable:

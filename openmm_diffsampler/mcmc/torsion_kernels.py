@@ -8,14 +8,13 @@ from .adaptation import StepSize
 from .kernels import Kernel
 from .metropolis import metropolis
 from .state import evaluate
-from .torsion_density import TorsionDensity
+from .torsion_density import TorsionDensity, far
+from .trial_shares import TrialShares
 
 __all__ = ["LearnedTorsionKernel", "TorsionNoiseKernel"]
 
 #: Noise beyond which a torsion is uniform to 1 part in 250 (its wrapped normal), so that more changes nothing.
 _WIDEST = 2.5
-#: Share of the guesses that goes to blocks however little they gain.
-_FLOOR = 0.1
 
 
 class TorsionNoiseKernel(Kernel):
@@ -89,24 +88,26 @@ class LearnedTorsionKernel(Kernel):
 
     .. math:: \min\Big(1, e^{-\beta(u' - u)}\, \frac{q(\tau)}{q(\tau')}\Big).
 
-    Everything beyond a torsion moves as a rigid body. Blocks are tried in proportion to how far their accepted guesses
-    went in warm-up, ⟨a·Σ(1 − cos Δτ)⟩, with a tenth of the guesses spread evenly.
+    Everything beyond a torsion moves as a rigid body. Which blocks are tried, and how often, is learned in warm-up too
+    (:class:`~openmm_diffsampler.mcmc.trial_shares.TrialShares`).
 
     Arguments:
-        blocks: list of tuples of one or two torsion columns.
-        n_trials: guesses a call.
+        blocks: list of tuples of one to three torsion columns.
+        n_trials: guesses a call, or None to learn how many.
+        n_others: evaluations of the other moves of a sweep.
+        ease: column → factor, of torsions that may lag behind.
     """
 
-    def __init__(self, blocks, n_trials, name="learned torsions"):
+    def __init__(self, blocks, n_trials=None, *, n_others=6, ease=None, name="learned torsions"):
         super().__init__(name)
         self.blocks, self.n_trials = tuple(map(tuple, blocks)), n_trials
         self.densities = [TorsionDensity(len(block)) for block in self.blocks]
-        self.gains = Gains(len(self.blocks))
-        self.adaptive = [*self.densities, self.gains]
+        self.shares = TrialShares(self.blocks, n_trials, n_others, ease)
+        self.adaptive = [*self.densities, self.shares]
 
     def move(self, target, state, generator, adapt, inverse_temperature=1.0):
-        for _ in range(self.n_trials):
-            which = self.gains.draw(generator)
+        for _ in range(self.shares.n_trials):
+            which = self.shares.draw(generator)
             columns, density = list(self.blocks[which]), self.densities[which]
             old = state.x[:, columns] * target.widths[columns]
             new = density.sample(len(state), generator).to(old)
@@ -117,47 +118,26 @@ class LearnedTorsionKernel(Kernel):
             accepted, _ = metropolis(inverse_temperature * (state.u - guess.u) + log_q, generator)
             self.count("guess", accepted, str(which))
             if adapt:
-                self.gains.update(which, float((accepted * (1 - (new - old).cos()).sum(1)).mean()))
+                self.shares.update(which, (accepted[:, None] * far(new - old)).mean(0).tolist())
             state = state.where(accepted, guess)
         if adapt:
             angles = state.x * target.widths
             for block, density in zip(self.blocks, self.densities, strict=True):
                 density.update(angles[:, list(block)])
+            self.shares.settle(self._ideal_jumps())
         return state
 
-    def acceptance_by_block(self):
-        """dict of block → acceptance, and the gain by which it is tried."""
+    def _ideal_jumps(self):
+        """dict of column → how far independent draws would be apart, by what the densities have seen."""
         return {
-            block: (self.part_acceptance(str(k)), gain)
-            for k, (block, gain) in enumerate(zip(self.blocks, self.gains.values, strict=True))
+            block[0]: density.ideal_jump()
+            for block, density in zip(self.blocks, self.densities, strict=True)
+            if len(block) == 1
         }
 
-
-class Gains:
-    """How far the guesses of each block go, averaged over recent ones, and a draw of a block in proportion."""
-
-    def __init__(self, n_blocks):
-        self.n_blocks = n_blocks
-        self.restart()
-
-    def restart(self):
-        self.values, self.n_updates = [1.0] * self.n_blocks, [0] * self.n_blocks
-
-    def freeze(self):
-        """Values stay as they are."""
-
-    def update(self, which, gain):
-        self.n_updates[which] += 1
-        self.values[which] += max(0.05, 1 / self.n_updates[which]) * (gain - self.values[which])
-
-    def draw(self, generator):
-        values = torch.tensor(self.values, dtype=torch.float64)
-        weights = (1 - _FLOOR) * values / values.sum().clamp(min=1e-12) + _FLOOR / self.n_blocks
-        spot = torch.rand(1, generator=generator, dtype=torch.float64, device=generator.device).cpu()
-        return min(int(torch.searchsorted(weights.cumsum(0), spot)), self.n_blocks - 1)
-
-    def state_dict(self):
-        return {"values": self.values, "n_updates": self.n_updates}
-
-    def load_state_dict(self, state):
-        self.values, self.n_updates = list(state["values"]), list(state["n_updates"])
+    def acceptance_by_block(self):
+        """dict of block → acceptance, and the share of the guesses that it gets."""
+        return {
+            block: (self.part_acceptance(str(k)), share)
+            for k, (block, share) in enumerate(zip(self.blocks, self.shares.values.tolist(), strict=True))
+        }
