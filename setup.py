@@ -28,7 +28,7 @@ setup(
     install_requires=[
         "openmm>=8.2",
         "openmmtools>=0.27",
-        "filelock>=3.12",
+        "filelock>=4.0",
         "lightning-fabric>=2.4",
         "llvmlite>=0.45",
         "mpiplus",

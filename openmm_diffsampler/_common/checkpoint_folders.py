@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .folder_lock import LOCK_FILES, held
 from .sealed_files import DamagedFileError, read_entries
-from .whole_files import UNFINISHED
+from .whole_files import HALF_WRITTEN
 
 __all__ = [
     "BLOCK",
@@ -40,7 +40,6 @@ STEP = re.compile(r"step-(\d{8,})\.(\d+)-of-(\d+)\.safetensors")
 #: How often a file is written that vanishes with its folder, and seconds in between, while all of that is deleted.
 _TRIES, _PAUSE = 5, 0.1
 
-_HALF_WRITTEN = re.compile(rf"\.(?P<name>.+)\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}(\.[a-z]+)?")
 #: Of earlier versions.
 _OLD_HALF_WRITTEN = re.compile(r"(block-\d{5,}|step-\d{8,}\.\d+-of-\d+)\.unfinished")
 #: What headers of earlier versions hold, by entry.
@@ -145,7 +144,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_half_written(name: str) -> bool:
-    half = _HALF_WRITTEN.fullmatch(name)
+    half = HALF_WRITTEN.fullmatch(name)
     if half:
         return half["name"] in LOCK_FILES or _is_name(half["name"])
     return _OLD_HALF_WRITTEN.fullmatch(name) is not None

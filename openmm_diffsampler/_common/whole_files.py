@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "delete_unfinished", "write_whole", "written_whole"]
+__all__ = ["HALF_WRITTEN", "UNFINISHED", "delete_unfinished", "write_whole", "written_whole"]
 
 #: How names of files end that are being written.
 UNFINISHED = ".unfinished"
+#: Names of them, as they are made here.
+HALF_WRITTEN = re.compile(rf"\.(?P<name>.+)\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}(\.[a-z0-9]+)?")
 
 
 @contextmanager
@@ -75,7 +78,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
 def delete_unfinished(folder: str | os.PathLike[str]) -> None:
     """Delete what processes that were killed left half-written in `folder`, which nobody else may be writing to."""
     for path in Path(folder).glob(f".*{UNFINISHED}*"):
-        path.unlink(missing_ok=True)
+        if HALF_WRITTEN.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def _make_as_open_would(path: Path) -> None:

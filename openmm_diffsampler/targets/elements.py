@@ -62,5 +62,5 @@ def element_symbols(system: openmm.System, topology: mdtraj.Topology | None = No
     if topology is not None:
         for atom in topology.atoms:
             if getattr(atom.element, "atomic_number", 0):
-                symbols[atom.index] = atom.element.symbol
+                symbols[atom.index] = "H" if atom.element.atomic_number == 1 else atom.element.symbol  # deuterium
     return symbols

@@ -66,7 +66,7 @@ class _Element:
 
     def _counts(self, key: str, value: str) -> bool:
         is_label = key in _ABOUT_THE_FILE or (key == "name" and self.name == "Force")
-        return not is_label and _value(value) not in ("", "0.0", _DEFAULTS.get(key))
+        return not is_label and _value(value) not in ("", _DEFAULTS.get(key, "0.0"))
 
 
 def _value(text: str) -> str:

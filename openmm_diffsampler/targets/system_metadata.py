@@ -36,6 +36,8 @@ LENGTH_UNITS = ("nanometer", "reduced")
 #: The files beside ``system.yaml``. ``topology.json`` has what a PDB file has no room for; older folders lack it.
 FILES = ("topology.pdb", "topology.json", "system.xml")
 _LARGEST = 1 << 20
+#: The same of any file of a system's folder.
+LARGEST_FILE = 1 << 30
 _LARGEST_NUMBER = 1e6
 _NUMBERS, _LONGEST_NUMBER = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"), 100
 _RESTORE = "restore the folder, or, if the change is meant, delete the entries 'files' and 'sha256' of system.yaml"
@@ -76,11 +78,17 @@ def read_text(file: Path) -> str:
         ValueError: it is no text.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        if file.exists() and not file.is_file():
+            raise ValueError(f"{file} is no plain file")
+        with open(file, "rb") as opened:
+            content = opened.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError(f"{file} has more than {LARGEST_FILE:,} bytes, more than any system's file")
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{file} is missing; a system's folder holds topology.pdb, system.xml and system.yaml, and save_system "
-            f"writes all three (a density in closed form has only system.yaml)"
+            f"writes them (a density in closed form has only system.yaml)"
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not a text file ({error}); save it again with save_system") from error

@@ -8,6 +8,7 @@ result, ``pickle.loads`` is out of its reach besides.
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from xml.sax.saxutils import quoteattr
 import openmm
 
 from openmm_diffsampler._common.quoting import shortened, shown
+
+from .backends.threads import RenewedLock
 
 __all__ = ["UntrustedCodeError", "plain_xml", "system_from_xml"]
 
@@ -180,7 +183,19 @@ def _require_known(kind: str | None) -> None:
         )
 
 
-_unpickling = threading.Lock()
+_unpickling = RenewedLock()
+#: What pickle.loads is, while it is replaced.
+_replaced: list[Any] = []
+
+
+def _put_back() -> None:
+    """In a forked child, where the thread that was reading is gone."""
+    if _replaced:
+        pickle.loads = _replaced.pop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_put_back)
 
 
 @contextmanager
@@ -197,12 +212,14 @@ def _no_unpickling() -> Iterator[None]:
         asked.append(True)
         return _nothing
 
-    with _unpickling:
-        real, pickle.loads = pickle.loads, loads
+    with _unpickling.lock:
+        real = pickle.loads
+        _replaced.append(real)
+        pickle.loads = loads
         try:
             yield
         finally:
-            pickle.loads = real
+            pickle.loads = _replaced.pop()
     if asked:
         raise UntrustedCodeError(
             "holds a pickled Python function, which would run when it is read; pass trust=True (--trust) if you "

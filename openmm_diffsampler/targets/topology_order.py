@@ -78,7 +78,7 @@ def _restored(system: openmm.System) -> np.ndarray:
     partners = {int(i): (np.inf, None) for i in hydrogens}
     for term in pair_terms(system):
         for i, j in (term.pair, term.pair[::-1]):
-            if i in partners and j not in partners and (term.length or 1.0) < partners[i][0]:
+            if i in partners and j not in partners and j < len(masses) and (term.length or 1.0) < partners[i][0]:
                 partners[i] = term.length or 1.0, j
     restored = masses.copy()
     for i, (_, j) in partners.items():

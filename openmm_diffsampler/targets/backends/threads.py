@@ -70,11 +70,14 @@ def n_threads() -> int:
 
 
 def submitted(n: int, work: Callable[[Any], object], arguments: Iterable[Any]) -> list[Future]:
-    """Futures of `work` on each of the arguments; none where the interpreter is about to end and takes no more."""
+    """Futures of `work` on the first of the arguments; on all, unless no more threads can be started."""
+    futures: list[Future] = []
     try:
-        return [_pool(n).submit(work, argument) for argument in arguments]
-    except RuntimeError:
-        return []
+        for argument in arguments:
+            futures.append(_pool(n).submit(work, argument))
+    except RuntimeError:  # the interpreter is about to end, or the system has no thread left
+        pass
+    return futures
 
 
 def in_chunks(work: Callable[[slice], object], n_rows: int) -> None:
@@ -83,9 +86,7 @@ def in_chunks(work: Callable[[slice], object], n_rows: int) -> None:
     size = -(-n_rows // n_chunks)
     chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)] or [slice(0, 0)]
     others = submitted(n_threads(), work, chunks[1:])
-    work(chunks[0])
+    for chunk in (chunks[0], *chunks[1 + len(others) :]):
+        work(chunk)
     for other in others:
         other.result()
-    if not others:
-        for chunk in chunks[1:]:
-            work(chunk)

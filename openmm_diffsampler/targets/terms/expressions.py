@@ -203,7 +203,8 @@ class _Parser:
     def require_moderate_power(self, base: sympy.Expr, exponent: sympy.Expr) -> None:
         """Fail before sympy multiplies for ever."""
         if exponent.is_Rational and not base.is_Float:
-            bits = max(abs(base.p), base.q).bit_length() - 1 if base.is_Rational else 0
+            factor = base if base.is_Rational else base.as_coeff_Mul()[0]  # it is raised to the power by itself
+            bits = max(abs(factor.p), factor.q).bit_length() - 1 if factor.is_Rational else 0
             if abs(exponent) > _LARGEST_POWER or bits * abs(exponent) > _MOST_BITS:
                 self.fail(f"the power {shortened(exponent, 40)} is beyond what is computed")
 

@@ -1,5 +1,7 @@
 """From an OpenMM System to a table of terms, or to the list of reasons why there is none."""
 
+from openmm_diffsampler._common.quoting import shortened
+
 from .custom import CUSTOM_TRANSLATORS
 from .expressions import ExpressionError
 from .standard import STANDARD_TRANSLATORS
@@ -68,5 +70,7 @@ def translate_system(system):
             raise UnsupportedForceError(f"{name}: {error}") from error
         except RecursionError:
             raise UnsupportedForceError(f"{name}: an expression is nested too deeply to be differentiated") from None
+        except (ValueError, OverflowError, MemoryError) as error:  # of sympy, about numbers beyond all bounds
+            raise UnsupportedForceError(f"{name}: an expression cannot be calculated ({shortened(error)})") from error
         table.terms.extend(term for term in terms if not hasattr(term, "atoms") or len(term.atoms))
     return table
