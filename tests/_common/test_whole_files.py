@@ -36,3 +36,14 @@ def test_what_a_killed_process_left_is_deleted(tmp_path):
         (tmp_path / name).touch()
     delete_unfinished(tmp_path)
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_only_files_that_were_being_written_are_deleted(tmp_path):
+    for name in (".my-thesis.unfinished.tex", "a.unfinished"):
+        (tmp_path / name).write_text("theirs")
+    (tmp_path / ".notes.abcdefgh.unfinished").mkdir()
+    (tmp_path / ".run.json.abc_1234.unfinished").write_text("half")
+    (tmp_path / ".frames.abc_1234.unfinished.dcd").write_text("half")
+    delete_unfinished(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".my-thesis.unfinished.tex", ".notes.abcdefgh.unfinished", "a.unfinished"]

@@ -1,5 +1,6 @@
 """Every way in which a system's folder can be damaged."""
 
+import os
 import re
 
 import openmm
@@ -120,4 +121,13 @@ def test_atom_counts_that_differ_are_told(folder):
     with pytest.raises(
         ValueError, match=r"topology\.pdb has 13 atoms and .*system\.xml has 55 particles; save both again"
     ):
+        load_system(folder)
+
+
+@pytest.mark.parametrize("name", ["system.xml", "topology.pdb", "system.yaml"])
+@pytest.mark.parametrize("what", ["a device", "a pipe"])
+def test_what_is_no_plain_file_is_not_read(folder, name, what):
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero") if what == "a device" else os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match=f"{name} is no plain file"):
         load_system(folder)

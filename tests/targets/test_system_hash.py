@@ -60,3 +60,16 @@ def test_hashes_of_the_text_are_known_whatever_version_made_them(text, version):
     assert is_hash_of(hashlib.sha256(written.encode()).hexdigest()[:16], system)
     assert is_hash_of(parameter_hash(system), system)
     assert not is_hash_of(hashlib.sha256(written.replace("138", "139").encode()).hexdigest()[:16], system)
+
+
+def test_factors_of_zero_and_one_differ():
+    """A later version writes a factor of one, which an earlier one does not know; zero switches an atom off."""
+
+    def hashed(factor):
+        system, force = openmm.System(), openmm.AmoebaVdwForce()
+        system.addParticle(12.0)
+        force.addParticle(0, 0.3, 1.0, 0.0, False, factor)
+        system.addForce(force)
+        return parameter_hash(system)
+
+    assert hashed(1.0) != hashed(0.0)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import threading
 
 import openmm
@@ -158,3 +159,27 @@ def test_attributes_are_written_such_that_they_come_back():
     nasty = plain_xml('<a b="&lt;&quot;&amp;&#10;é\'"/>')
     assert plain_xml(nasty) == nasty
     assert "&lt;" in nasty and "&amp;" in nasty
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this platform")
+def test_a_fork_while_another_thread_reads_a_system():
+    text, reading, done = _system(_spring()), threading.Event(), threading.Event()
+
+    def read():
+        with system_xml._no_unpickling():
+            reading.set()
+            done.wait()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    reading.wait()
+    before = system_xml._replaced[0]
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        system_xml.system_from_xml(text)
+        os._exit(0 if pickle.loads is before else 1)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert status == 0 and pickle.loads is before

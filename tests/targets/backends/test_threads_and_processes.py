@@ -7,8 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
+from openmm_diffsampler.targets import load_system
+from openmm_diffsampler.targets.backends import threads
+from openmm_diffsampler.targets.backends.kernel import KernelBackend
 from openmm_diffsampler.targets.backends.threads import RenewedLock
+from openmm_diffsampler.targets.terms.translate import translate_system
 
 _ROOT = Path(__file__).parents[3]
 
@@ -48,3 +53,24 @@ def test_a_lock_keeps_others_out_until_it_is_renewed():
         place.renew()  # as in a child that was forked meanwhile
         assert not place.lock.locked()
     assert not place.lock.locked()
+
+
+def test_threads_that_cannot_be_started_change_no_energy(monkeypatch):
+    """As under a limit of processes; what was handed out before is waited for, and the rest done here."""
+    molecule = load_system("alanine-dipeptide")
+    backend = KernelBackend(translate_system(molecule.system), threads=4)
+    x = torch.as_tensor(molecule.positions._value).repeat(2000, 1, 1)
+    right, start, begun = backend.energy_and_forces(x)[0].clone(), threading.Thread.start, []
+
+    def few(self):
+        begun.append(self)
+        if len(begun) > 1:
+            raise RuntimeError("can't start new thread")
+        return start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", few)
+    for _ in range(10):
+        threads._pool.cache_clear()
+        begun.clear()
+        assert torch.equal(backend.energy_and_forces(x)[0], right)
+    threads._pool.cache_clear()

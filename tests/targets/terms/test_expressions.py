@@ -234,6 +234,9 @@ def test_names_of_parameters_are_never_python():
         ("cosh(exp(exp(100.0)))*x", "beyond those of a computer"),
         ("square(" * 20 + "3" + ")" * 20 + "*x", "beyond those of a computer"),
         ("x*" + "*".join(["1e300"] * 20), "no finite real number"),
+        ("(123456789*x)^1000000", "power 1000000 is beyond"),
+        ("((3*x)^1000)^1000000", "power 1000(000)? is beyond"),
+        ("(3*sqrt(x)/30)^1000000", "power 1000000 is beyond"),
     ],
 )
 def test_constants_are_bounded_before_they_are_computed(text, message):
