@@ -16,13 +16,14 @@ from .free_energy import (
     free_energy_surface,
     torsion_angles,
 )
+from .intervals import interval_of_counts, population_interval
 from .marginals import torsion_marginal
 from .md_comparison import ComparisonRun, short_md
 from .mdanalysis_export import to_mdanalysis
 from .mmd import MMD, maximum_mean_discrepancy
 from .observables import default_observables
 from .plots import plot_chain_diagnostics, plot_energy_histogram
-from .populations import population, population_text, unvisited_bound
+from .populations import Population, population, population_text, unvisited_bound
 from .report import write_report
 from .results import surface_torsions, write_results
 from .sample_quality import (
@@ -51,6 +52,7 @@ __all__ = [
     "ForwardDiagnostics",
     "FreeEnergySurface",
     "MoleculeTorsion",
+    "Population",
     "TorsionConvergence",
     "TorsionWells",
     "UnderRepresented",
@@ -66,6 +68,7 @@ __all__ = [
     "find_wells",
     "forward_diagnostics",
     "free_energy_surface",
+    "interval_of_counts",
     "maximum_mean_discrepancy",
     "molecule_torsions",
     "plot_chain_diagnostics",
@@ -75,6 +78,7 @@ __all__ = [
     "plot_torsion_convergence",
     "plot_weights",
     "population",
+    "population_interval",
     "population_text",
     "r_hat",
     "short_md",

@@ -66,6 +66,7 @@ def _basins(wt):
     for name, estimate in basin_populations(wt, basins=ALANINE_DIPEPTIDE_BASINS).items():
         error = estimate.standard_error
         rows[name] = {"population": estimate.value, "standard error": error if np.isfinite(error) else None}
+        rows[name] |= {"95 % interval": list(estimate.interval)}
         # A chain that did not cross a barrier bounds nothing behind it.
         if estimate.value == 0 and wt.kind != "mcmc":
             rows[name]["upper bound (95 %)"] = unvisited_bound(wt)
@@ -75,4 +76,5 @@ def _basins(wt):
 def _text(row):
     if row["population"] == 0 and "upper bound (95 %)" not in row:
         return "not visited"
-    return population_text(row["population"], row["standard error"], row.get("upper bound (95 %)"))
+    bound, interval = row.get("upper bound (95 %)"), row.get("95 % interval")
+    return population_text(row["population"], row["standard error"], bound, interval)

@@ -1,10 +1,36 @@
-"""Populations of states with standard errors, and what can be said of a state that no frame is in."""
+"""Populations of states with standard errors and intervals, and what can be said of a state that no frame is in."""
 
 import numpy as np
 
 from .estimates import Estimate
+from .intervals import population_interval
 
-__all__ = ["population", "population_text", "unvisited_bound"]
+__all__ = ["Population", "population", "population_text", "unvisited_bound"]
+
+#: A population of less standard errors has an interval that is not symmetric.
+_SYMMETRIC = 4.0
+
+
+class Population(Estimate):
+    """A population and its standard error, with the 95 % confidence interval besides.
+
+    Arguments:
+        value, standard_error: as of an Estimate.
+        interval: (low, high).
+
+    Example:
+        >>> value, standard_error = estimate = Population(0.003, 0.001, (0.0014, 0.0062))
+        >>> estimate.interval
+        (0.0014, 0.0062)
+    """
+
+    def __new__(cls, value, standard_error, interval):
+        made = super().__new__(cls, value, standard_error)
+        made.interval = interval
+        return made
+
+    def __getnewargs__(self):
+        return *self, self.interval
 
 
 def population(wt, inside):
@@ -20,8 +46,12 @@ def population(wt, inside):
         wt: a WeightedTrajectory.
         inside: (n_frames,) booleans.
 
+    Value and error make no interval for a rare state: of one that is expected three times, ± 1.96 standard errors cover
+    0.81. :attr:`Population.interval` is
+    :func:`~openmm_diffsampler.analysis.population_interval`, which covers 0.95 from three expected frames up.
+
     Returns:
-        Estimate, with standard error NaN for a state that no frame of positive weight is in, or all are.
+        :class:`Population`, with standard error NaN for a state that no frame of positive weight is in, or all are.
 
     Example:
         >>> import torch
@@ -31,13 +61,13 @@ def population(wt, inside):
         >>> f"{value:.2f} ± {error:.2f}"
         '0.20 ± 0.04'
         >>> population(wt, torch.arange(100) < 0)
-        Estimate(value=0.0, standard_error=nan)
+        Population(value=0.0, standard_error=nan)
     """
     inside = np.asarray(inside, dtype=bool)
     seen = inside[wt.weights.numpy() > 0]
     if seen.all() or not seen.any():
-        return Estimate(float(seen.all()), np.nan)
-    return wt.expectation(inside.astype(np.float64))
+        return Population(float(seen.all()), np.nan, population_interval(wt, inside))
+    return Population(*wt.expectation(inside.astype(np.float64)), population_interval(wt, inside))
 
 
 def unvisited_bound(wt):
@@ -65,21 +95,29 @@ def unvisited_bound(wt):
     return float(min(1.0, 3 / wt.effective_sample_size))
 
 
-def population_text(value, standard_error, bound):
+def population_text(value, standard_error, bound, interval=None):
     """A population in words: value ± standard error, or what to say where no frame, or every frame, is in the state.
+
+    Where it is less than four standard errors from 0 or 1, the interval takes the place of the error.
 
     Arguments:
         value, standard_error: as of :func:`population`; the error may be None or NaN.
         bound: that of :func:`unvisited_bound`.
+        interval: (low, high), or None for one that is not known.
 
     Example:
         >>> population_text(0.34512, 0.00213, 2e-4), population_text(0.0005, 0.00012, 2e-4)
         ('0.345 ± 0.002', '0.0005 ± 0.0001')
+        >>> population_text(0.0003, 0.00012, 2e-4, (0.00012, 0.00066))
+        '0.0003 (0.0001 to 0.0007)'
         >>> population_text(0.0, None, 5.1e-5), population_text(1.0, float("nan"), 5.1e-5)
         ('not visited (< 0.000051)', '1 (no other visited)')
     """
     if standard_error is not None and np.isfinite(standard_error):
         digits = max(3, _first_figure(standard_error))
+        if interval is not None and min(value, 1 - value) < _SYMMETRIC * standard_error:
+            low, high = interval
+            return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
         return f"{value:.{digits}f} ± {standard_error:.{digits}f}"
     if value == 0:
         return f"not visited (< {bound:.{_first_figure(bound) + 1}f})"

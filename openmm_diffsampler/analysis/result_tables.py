@@ -24,7 +24,8 @@ _MOST_COLUMNS = 5
 def result_tables(diagnostics, keys=tuple(_TITLES)):
     """Tables (heading, column names, rows of text) of what ``diagnostics.json`` holds; empty ones are left out.
 
-    Populations are written as value ± standard error, or with the 95 % bound where no frame is in a state.
+    Populations are written as value ± standard error, with the 95 % interval of rare states in its place, or with the
+    95 % bound where no frame is in a state.
 
     Arguments:
         diagnostics: dict as read from ``diagnostics.json``.
@@ -128,7 +129,8 @@ _BODIES = {
 
 
 def _population(row):
-    return population_text(row["population"], row["standard error"], row.get("upper bound (95 %)"))
+    bound, interval = row.get("upper bound (95 %)"), row.get("95 % interval")
+    return population_text(row["population"], row["standard error"], bound, interval)
 
 
 def _plain(rows):

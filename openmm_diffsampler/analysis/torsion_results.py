@@ -78,7 +78,7 @@ def _wells(wt, torsions, bound):
 
 
 def _population(estimate, bound):
-    row = {"population": estimate.value, "standard error": None}
+    row = {"population": estimate.value, "standard error": None, "95 % interval": list(estimate.interval)}
     if np.isfinite(estimate.standard_error):
         row["standard error"] = estimate.standard_error
     elif estimate.value == 0:
