@@ -15,7 +15,7 @@ __all__ = ["HALF_WRITTEN", "UNFINISHED", "delete_unfinished", "write_whole", "wr
 #: How names of files end that are being written.
 UNFINISHED = ".unfinished"
 #: Names of them, as they are made here.
-HALF_WRITTEN = re.compile(rf"\.(?P<name>.+)\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}(\.[a-z0-9]+)?")
+HALF_WRITTEN = re.compile(rf"\.(?P<name>.+)\.[a-z0-9_]{{8}}{re.escape(UNFINISHED)}(\.\w+)?")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 
 
 def test_what_a_killed_process_left_is_deleted(tmp_path):
-    for name in (".a.txt.x1y2.unfinished.txt", "notes.txt"):
+    for name in (".a.txt.x1y2z3w4.unfinished.txt", "notes.txt"):
         (tmp_path / name).touch()
     delete_unfinished(tmp_path)
     assert os.listdir(tmp_path) == ["notes.txt"]
