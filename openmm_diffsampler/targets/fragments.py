@@ -93,31 +93,39 @@ def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> Iterator[tuple[int,
 
 def _holding_bonds(force: openmm.CustomBondForce, joined: _Joined) -> Iterator[tuple[int, int]]:
     """Bonds between groups whose energy rises without bound, found out on two particles alone."""
-    known = {}
+    known, pair = {}, None
     for k in range(force.getNumBonds()):
         a, b, parameters = force.getBondParameters(k)
         if joined.root(a) == joined.root(b):
             continue
         if parameters not in known:
-            known[parameters] = _rises(force, parameters)
+            pair = _Pair(force, parameters) if pair is None else pair
+            known[parameters] = pair.rises(parameters)
         if known[parameters]:
             yield a, b
 
 
-def _rises(force: openmm.CustomBondForce, parameters: tuple[float, ...]) -> bool:
-    alone, system = openmm.CustomBondForce(force.getEnergyFunction()), openmm.System()
-    for k in range(force.getNumPerBondParameters()):
-        alone.addPerBondParameter(force.getPerBondParameterName(k))
-    for k in range(force.getNumGlobalParameters()):
-        alone.addGlobalParameter(force.getGlobalParameterName(k), force.getGlobalParameterDefaultValue(k))
-    alone.addBond(0, 1, parameters)
-    system.addForce(alone)
-    for _ in range(2):
-        system.addParticle(1.0)
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    energies = []
-    for distance in (_FAR, _FARTHER):
-        context.setPositions([[0, 0, 0], [distance, 0, 0]])
-        energies.append(context.getState(getEnergy=True).getPotentialEnergy()._value)
-    return not energies[1] - energies[0] <= _RISE
+class _Pair:
+    """Two particles with one bond of a force, whose parameters change."""
+
+    def __init__(self, force: openmm.CustomBondForce, parameters: tuple[float, ...]):
+        self._force, system = openmm.CustomBondForce(force.getEnergyFunction()), openmm.System()
+        for k in range(force.getNumPerBondParameters()):
+            self._force.addPerBondParameter(force.getPerBondParameterName(k))
+        for k in range(force.getNumGlobalParameters()):
+            self._force.addGlobalParameter(force.getGlobalParameterName(k), force.getGlobalParameterDefaultValue(k))
+        self._force.addBond(0, 1, parameters)
+        for _ in range(2):
+            system.addParticle(1.0)
+        system.addForce(self._force)
+        platform = openmm.Platform.getPlatformByName("Reference")
+        self._context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+
+    def rises(self, parameters: tuple[float, ...]) -> bool:
+        self._force.setBondParameters(0, 0, 1, parameters)
+        self._force.updateParametersInContext(self._context)
+        energies = []
+        for distance in (_FAR, _FARTHER):
+            self._context.setPositions([[0, 0, 0], [distance, 0, 0]])
+            energies.append(self._context.getState(getEnergy=True).getPotentialEnergy()._value)
+        return not energies[1] - energies[0] <= _RISE
