@@ -64,7 +64,8 @@ def collective():
 
 def ryckaert_bellemans():
     force = openmm.RBTorsionForce()
-    [torsions] = only(openmm.PeriodicTorsionForce).getForces()
+    periodic = only(openmm.PeriodicTorsionForce)  # a force lives as long as its System
+    [torsions] = periodic.getForces()
     for k in range(torsions.getNumTorsions()):
         force.addTorsion(*torsions.getTorsionParameters(k)[:4], 1, 0, 0, 0, 0, 0)
     return force
