@@ -68,7 +68,7 @@ def steps_in(minutes, target, preset, seed):
 def benchmark(preset, options):
     molecule = load_system(NAME)
     cartesian = molecule.target()
-    target = InternalDiffusiveGibbs(cartesian, molecule.positions, ring_jumps=False).target
+    target = InternalDiffusiveGibbs(cartesian, molecule.positions, basin_jumps=False, starts="positions").target
     n_steps = options.steps or steps_in(options.minutes, target, preset, options.seed)
     changes = {} if options.exploration is None else {"n_exploration": options.exploration}
     sampler = IDEM(target, preset, seed=options.seed, **changes)

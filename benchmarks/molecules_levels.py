@@ -67,7 +67,7 @@ def internal_target(molecule: Molecule) -> InternalTarget:
     """Internal coordinates in thermal widths, with handedness and double bonds kept as the sampler does."""
     internal = InternalTarget(molecule.target, molecule.x)
     measure_widths(internal, internal.coordinates.bent(molecule.x[None]))
-    internal.hold_double_bonds()
+    internal.hold_isomers()
     return internal
 
 

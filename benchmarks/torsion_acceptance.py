@@ -46,7 +46,7 @@ def main():
     pairs = learned.acceptance_by_block()
     atoms = [a.name for a in molecule.mdtraj_topology.atoms]
     beyond = swept(molecule.mdtraj_topology)
-    print("| torsion | atoms | uniform | narrow s / rad | narrow | learned pair | its gain | evaluations / ESS |")
+    print("| torsion | atoms | uniform | narrow s / rad | narrow | learned block | its share | evaluations / ESS |")
     print("|---" * 8 + "|")
     for (column,), (narrow, s, wide) in noise.acceptance_by_block().items():
         torsion = coordinates.rotatable_torsions[column]
