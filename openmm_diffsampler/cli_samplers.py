@@ -224,7 +224,7 @@ def _loaded(sampler: str, method: str, trust: bool) -> Sampler:
     source = Path(sampler)
     if (source / "sampler.json").exists():
         with reading(source):
-            loaded = load_sampler(source, trust=True) if trust else load_sampler(source)
+            loaded = load_sampler(source, trust=trust)
         if method not in ("auto", loaded.method):
             raise ValueError(f"method is {method!r}, and {source} holds a sampler of method {loaded.method!r}")
         return loaded

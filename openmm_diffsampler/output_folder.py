@@ -18,12 +18,12 @@ from ._common.checkpoint_folders import (
     WARM_UP,
     delete_checkpoint,
     foreign_files,
-    written_although_deleted,
+    write_with_folder,
 )
 from ._common.folder_lock import LOCK_FILES, held
 from ._common.quoting import shortened
 from ._common.sealed_files import DamagedFileError, UnsealedFileWarning, read_json, sealed_json
-from ._common.whole_files import delete_unfinished, write_whole
+from ._common.whole_files import delete_unfinished
 from .analysis import WeightedTrajectory, write_results
 from .analysis.result_files import FIGURES, FRAMES, NUMBERS, REPORT, matching, our_results
 
@@ -218,13 +218,8 @@ class OutputFolder:
         return bool(names - {CHECKPOINT})
 
     def _write_note(self) -> None:
-        note = sealed_json({"command": self.command, "words": self.words, "files": self._claims})
-
-        def write() -> None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / _NOTE, note)
-
-        written_although_deleted(write)
+        entries = {"command": self.command, "words": self.words, "files": self._claims}
+        write_with_folder(self.folder / _NOTE, sealed_json(entries))
 
     def _leave(self) -> None:
         """Take the note away where nothing was kept that it is about."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .folder_lock import LOCK_FILES, held
 from .sealed_files import DamagedFileError, read_entries
-from .whole_files import HALF_WRITTEN
+from .whole_files import HALF_WRITTEN, write_whole
 
 __all__ = [
     "BLOCK",
@@ -24,6 +24,7 @@ __all__ = [
     "delete_checkpoint",
     "foreign_files",
     "held_checkpoint",
+    "write_with_folder",
     "written_although_deleted",
 ]
 
@@ -134,6 +135,20 @@ def written_although_deleted(write: Callable[[], None]) -> None:
         except FileNotFoundError:
             time.sleep(_PAUSE)
     write()
+
+
+def write_with_folder(path: Path, content: str) -> None:
+    """Write a file whole, and its folder where there is none, whoever deletes that at the same moment.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def write() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+
+    written_although_deleted(write)
 
 
 def _is_ours(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .free_energy import ALANINE_DIPEPTIDE_BASINS, basin_populations
-from .populations import population_text, unvisited_bound
+from .populations import population_in_words, unvisited_bound
 from .torsions import backbone_torsions
 
 __all__ = ["comparison_body", "comparison_numbers"]
@@ -76,5 +76,4 @@ def _basins(wt):
 def _text(row):
     if row["population"] == 0 and "upper bound (95 %)" not in row:
         return "not visited"
-    bound, interval = row.get("upper bound (95 %)"), row.get("95 % interval")
-    return population_text(row["population"], row["standard error"], bound, interval)
+    return population_in_words(row)

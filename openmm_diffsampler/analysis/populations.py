@@ -5,7 +5,7 @@ import numpy as np
 from .estimates import Estimate
 from .intervals import population_interval
 
-__all__ = ["Population", "population", "population_text", "unvisited_bound"]
+__all__ = ["Population", "population", "population_in_words", "population_text", "unvisited_bound"]
 
 #: A population of less standard errors has an interval that is not symmetric.
 _SYMMETRIC = 4.0
@@ -42,13 +42,13 @@ def population(wt, inside):
     Where all frames agree that they are outside (or inside), the spread of the indicator is zero and says nothing; the
     standard error is NaN, and :func:`unvisited_bound` tells how populated the other side may be.
 
+    Value and error make no interval for a rare state: of one that is expected three times, ± 1.96 standard errors cover
+    0.81. :attr:`Population.interval` is :func:`~openmm_diffsampler.analysis.population_interval`, which covers 0.95 from
+    three expected frames up.
+
     Arguments:
         wt: a WeightedTrajectory.
         inside: (n_frames,) booleans.
-
-    Value and error make no interval for a rare state: of one that is expected three times, ± 1.96 standard errors cover
-    0.81. :attr:`Population.interval` is
-    :func:`~openmm_diffsampler.analysis.population_interval`, which covers 0.95 from three expected frames up.
 
     Returns:
         :class:`Population`, with standard error NaN for a state that no frame of positive weight is in, or all are.
@@ -122,6 +122,12 @@ def population_text(value, standard_error, bound, interval=None):
     if value == 0:
         return f"not visited (< {bound:.{_first_figure(bound) + 1}f})"
     return "1 (no other visited)" if value == 1 else f"{value:.3f}"
+
+
+def population_in_words(row):
+    """:func:`population_text` of a row of ``diagnostics.json``, which may have no bound and no interval."""
+    bound, interval = row.get("upper bound (95 %)"), row.get("95 % interval")
+    return population_text(row["population"], row["standard error"], bound, interval)
 
 
 def _first_figure(x):

@@ -1,7 +1,7 @@
 """Numbers of a run as tables of text, for the report and the terminal."""
 
 from .comparison_results import comparison_body
-from .populations import population_text
+from .populations import population_in_words
 
 __all__ = ["convergence_in_words", "result_tables"]
 
@@ -85,13 +85,13 @@ def _torsions(rows):
 
 
 def _basins(rows):
-    return ["basin", "population"], [[row["basin"], _population(row)] for row in rows]
+    return ["basin", "population"], [[row["basin"], population_in_words(row)] for row in rows]
 
 
 def _wells(rows):
     """The wells of a symmetric group, such as methyl, are one conformer, and left out."""
     body = [
-        [row["torsion"], row["well"], f"{row['from / °']:.0f}° to {row['to / °']:.0f}°", _population(row)]
+        [row["torsion"], row["well"], f"{row['from / °']:.0f}° to {row['to / °']:.0f}°", population_in_words(row)]
         for row in rows
         if not row["symmetric end"]
     ]
@@ -102,8 +102,8 @@ def _conformers(rows):
     names = list(rows[0]["wells"])
     if len(names) > _MOST_COLUMNS:
         columns = ["population", "wells of " + ", ".join(names)]
-        return columns, [[_population(row), ", ".join(row["wells"].values())] for row in rows]
-    return ["population", *names], [[_population(row), *row["wells"].values()] for row in rows]
+        return columns, [[population_in_words(row), ", ".join(row["wells"].values())] for row in rows]
+    return ["population", *names], [[population_in_words(row), *row["wells"].values()] for row in rows]
 
 
 def _pairs(numbers):
@@ -126,11 +126,6 @@ _BODIES = {
     "wells": _wells,
     "conformers": _conformers,
 }
-
-
-def _population(row):
-    bound, interval = row.get("upper bound (95 %)"), row.get("95 % interval")
-    return population_text(row["population"], row["standard error"], bound, interval)
 
 
 def _plain(rows):

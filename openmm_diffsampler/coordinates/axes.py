@@ -7,8 +7,10 @@ import math
 from typing import TYPE_CHECKING
 
 import openmm
+import torch
 
 from .graph import beyond_bridges, is_rotatable, neighbours
+from .rings import ring_torsions
 
 if TYPE_CHECKING:
     import mdtraj
@@ -100,7 +102,8 @@ def _highest(
     state = context.getState(positions=True, energy=True)
     x, lowest, highest = state.getPositions(asNumpy=True)._value, state.getPotentialEnergy()._value, 0.0
     for n, torsion in enumerate(torsions):
-        force.setTorsionParameters(n, *torsion, [_dihedral(x[list(torsion)])])
+        angle = float(ring_torsions(torch.as_tensor(x)[None], torsion)[0, 0])  # the first of a ring of its atoms
+        force.setTorsionParameters(n, *torsion, [angle])
     force.updateParametersInContext(context)
     for step in itertools.count(1):
         if step > _N_STEPS or highest > enough:
@@ -110,11 +113,3 @@ def _highest(
         openmm.LocalEnergyMinimizer.minimize(context, maxIterations=_N_ITERATIONS)
         context.setParameter("tether", 0.0)
         highest = max(highest, context.getState(energy=True).getPotentialEnergy()._value - lowest)
-
-
-def _dihedral(x: np.ndarray) -> float:
-    import numpy as np
-
-    a, b, c = np.diff(x, axis=0)
-    normal = np.cross(b, c)
-    return math.atan2(np.linalg.norm(b) * a.dot(normal), np.cross(a, b).dot(normal))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from .basins import FragmentBasins
 
-__all__ = ["Conformers", "find_conformers", "spread_starts"]
+__all__ = ["N_SEARCH", "Conformers", "find_conformers", "spread_starts"]
 
 #: Temperature of the chains over that of the target, leapfrog steps of a trajectory.
 _HOT, _N_LEAPFROG = 10.0, 6
 #: Trajectories before the first snapshot, and from one to the next; what a minimisation takes.
 _N_FIRST, _N_BETWEEN, _N_MINIMISING = 60, 30, 60
 #: Evaluations of a search, and where OpenMM evaluates one configuration after the other; snapshots of every chain.
-_N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
+N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
 #: Chains at least; with fewer evaluations there are fewer snapshots.
 _FEWEST = 16
 #: Energy (kT) above the lowest conformer up to which one is kept.
@@ -79,16 +79,16 @@ def find_conformers(
     """
     if n_evaluations is None:
         slow = getattr(target.cartesian, "backend", None) == "openmm"
-        n_evaluations = _N_SEARCH_SLOW if slow else _N_SEARCH
+        n_evaluations = _N_SEARCH_SLOW if slow else N_SEARCH
     n_chains, n_snapshots = _shared(n_evaluations)
     generator = torch.Generator(target.device).manual_seed(seed)
     start = target.from_cartesian(positions)
     state = evaluate(target, start[torch.arange(n_chains) % len(start)])
     kernel, snapshots = HamiltonianKernel(0.4 * _HOT**0.5, _N_LEAPFROG), [start]
-    for k in range(_N_FIRST + (n_snapshots - 1) * _N_BETWEEN if n_snapshots else 0):
-        state = kernel(target, state, generator, adapt=True, inverse_temperature=1 / _HOT)
-        if k + 1 >= _N_FIRST and (k + 1 - _N_FIRST) % _N_BETWEEN == 0:
-            snapshots.append(state.x)
+    for k in range(n_snapshots):
+        for _ in range(_N_BETWEEN if k else _N_FIRST):
+            state = kernel(target, state, generator, adapt=True, inverse_temperature=1 / _HOT)
+        snapshots.append(state.x)
     found = minimised(target, target.wrap(torch.cat(snapshots)))
     y = target.wrap(found.x)
     x = target.to_cartesian(y)
@@ -121,11 +121,10 @@ def spread_starts(conformers: Conformers, basins: list[FragmentBasins], n_chains
     """
     near = conformers.within(_START_WINDOW)
     labels = torch.stack([torch.zeros(len(near)).long(), *(known.label(near.x).cpu() for known in basins)], 1)
-    _, combinations = labels.unique(dim=0, return_inverse=True)
+    _, places = labels.unique(dim=0, return_inverse=True)
     shuffled = torch.randperm(len(near), generator=torch.Generator().manual_seed(0))
-    rooms = [shuffled[combinations[shuffled] == k] for k in combinations.unique()]
-    rows = [int(rooms[i % len(rooms)][i // len(rooms) % len(rooms[i % len(rooms)])]) for i in range(n_chains)]
-    return near.y[rows]
+    rooms = [cycle(shuffled[places[shuffled] == k].tolist()) for k in places.unique()]
+    return near.y[[next(rooms[i % len(rooms)]) for i in range(n_chains)]]
 
 
 def _same_hands(target: InternalTarget, positions: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -129,9 +129,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
         if widths is None:
             measure_widths(internal, x)
         internal.hold_isomers()
-        self.held, self.double_bonds = internal.held_bonds, internal.held
         self.rotatable = {k: internal.coordinates.rotatable_torsions[k] for k in internal.turning}
-        blocks = torsion_blocks(internal.coordinates, self.double_bonds)
+        blocks = torsion_blocks(internal.coordinates, internal.held)
         self.starts = starts
         self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
         self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
@@ -164,6 +163,16 @@ class InternalDiffusiveGibbs(BatchedSampler):
         else:
             betas = inverse_temperatures_of(inverse_temperatures)
             super().__init__(internal, replica_kernels(kernels, betas, swaps), len(betas))
+
+    @property
+    def held(self):
+        """Bonds about which nothing is turned."""
+        return self.target.held_bonds
+
+    @property
+    def double_bonds(self):
+        """Columns of the torsions about the held bonds."""
+        return self.target.held
 
     @property
     def n_inverted(self):

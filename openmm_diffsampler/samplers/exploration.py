@@ -7,6 +7,7 @@ import torch
 from openmm_diffsampler.coordinates import InternalTarget
 from openmm_diffsampler.mcmc import HMC, InternalDiffusiveGibbs
 from openmm_diffsampler.mcmc.annealing import annealed_chains
+from openmm_diffsampler.mcmc.conformers import N_SEARCH
 
 from .progress import sampling_progress
 
@@ -16,8 +17,8 @@ __all__ = ["Explored", "explore", "explore_for"]
 _NOISE = 0.5
 #: Leapfrog steps of a trajectory on densities without particles.
 _N_LEAPFROG = 10
-#: Of the evaluations one in so many goes into the search for conformers, but no more than these.
-_SEARCHED, _N_SEARCH = 10, 110_000
+#: Of the evaluations one in so many goes into the search for conformers, but no more than this has by default.
+_SEARCHED = 10
 
 
 class Explored(NamedTuple):
@@ -93,7 +94,7 @@ def _molecule(target, settings, seed, n_search):
         chirality=target.chirality,
         isomers=target.isomers,
         noise_scales=everything,
-        n_search=min(n_search, _N_SEARCH),
+        n_search=min(n_search, N_SEARCH),
     )
     target.set_widths(sampler.target.widths)
     for state in sampler.states(target.positions, n_chains=settings.n_chains, n_warmup=settings.n_warmup, seed=seed):

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from openmm_diffsampler._common.checkpoint_folders import written_although_deleted
+from openmm_diffsampler._common.checkpoint_folders import write_with_folder
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import DamagedFileError
-from openmm_diffsampler._common.whole_files import UNFINISHED, write_whole
+from openmm_diffsampler._common.whole_files import UNFINISHED
 
 __all__ = ["MetricsLog", "require_own_metrics"]
 
@@ -124,12 +124,7 @@ class MetricsLog:
         writer = csv.DictWriter(text, self._names(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-
-        def write() -> None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, text.getvalue())
-
-        written_although_deleted(write)
+        write_with_folder(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
         """The rows, and what a stretch has gathered that is not complete."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.coordinates.internal_target import CHIRALITY
 
 from .learnt_coordinates import coordinates_state
 from .levels_density import LevelDensity
@@ -57,7 +58,7 @@ def _coordinates(target: Any) -> dict[str, Any]:
 
 def _of_coordinates(state: dict[str, Any]) -> dict[str, Any]:
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    return {"chirality": Choice(("keep", "free")), **like(tensors)}
+    return {"chirality": Choice(CHIRALITY), **like(tensors)}
 
 
 def _levels() -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _boltzmann(sampler: Any) -> dict[str, Any]:
         sampling |= {
             "positions": Shape(tuple(target.positions.shape)),
             "widths": Shape((d,)),
-            "chirality": Choice(("keep", "free")),
+            "chirality": Choice(CHIRALITY),
         }
     return {
         "sampling": sampling,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import openmm
 
-from .elements import NONMETALS, bond_length, element_symbols
+from .elements import NONMETALS, bond_length, element_symbols, near_pairs
 from .pair_terms import PairTerm, excluded_pairs, pair_terms
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ __all__ = ["bonded_pairs"]
 #: A pair is bonded if it is no longer than this many times the usual bond of the elements; the second number is for
 #: pairs with a common neighbour (Urey–Bradley terms), and where distances are all that is known.
 _LONGEST, _LONGEST_BY_LENGTH = 1.5, 1.2
+#: Distance in nm up to which pairs are looked at.
+_CUTOFF = 0.35
 #: From this stiffness (kJ/mol/nm²) on, and up to this length (nm), a harmonic term is a bond whatever the elements say.
 _STIFF, _LONG = 5000.0, 0.6
 
@@ -55,7 +57,9 @@ def bonded_pairs(
         around[a].add(b)
         around[b].add(a)
     found = bonds | {term.pair for term in terms if _is_bond(term, symbols, bonded, around, positions)}
-    near = set() if positions is None else _near_pairs(positions, symbols) - found
+    near = set()
+    if positions is not None:
+        near = set(near_pairs(positions, symbols, _LONGEST_BY_LENGTH, _CUTOFF)) - found
     if near:
         excluded = excluded_pairs(system)
         organic = {p for p in near if symbols[p[0]] in NONMETALS and symbols[p[1]] in NONMETALS}
@@ -83,15 +87,3 @@ def _is_bond(
     if length < (_LONGEST_BY_LENGTH if share else _LONGEST) * usual:
         return True
     return not share and (term.stiffness or 0) >= _STIFF and length <= _LONG
-
-
-def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> set[tuple[int, int]]:
-    """Pairs of known elements within the length of a bond."""
-    from scipy.spatial import cKDTree
-
-    found, longest = set(), 0.35
-    for a, b in cKDTree(x).query_pairs(longest):
-        usual = bond_length(symbols[a], symbols[b])
-        if usual is not None and np.linalg.norm(x[a] - x[b]) < _LONGEST_BY_LENGTH * usual:
-            found.add((a, b))
-    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,9 @@ from openmm import app
 
 if TYPE_CHECKING:
     import mdtraj
+    import numpy as np
 
-__all__ = ["NONMETALS", "bond_length", "element_symbols", "symbol_of_mass"]
+__all__ = ["NONMETALS", "bond_length", "element_symbols", "near_pairs", "symbol_of_mass"]
 
 #: Covalent radii in nm (Cordero et al., Dalton Trans. 2832 (2008)).
 _RADII = {
@@ -38,6 +41,27 @@ def bond_length(a: str | None, b: str | None) -> float | None:
         (0.107, None)
     """
     return None if a not in _RADII or b not in _RADII else _RADII[a] + _RADII[b]
+
+
+def near_pairs(x: np.ndarray, symbols: Sequence[str | None], factor: float, cutoff: float) -> Iterator[tuple[int, int]]:
+    """Pairs of known elements nearer than `factor` times their :func:`bond_length`, and than `cutoff`.
+
+    Arguments:
+        x: (n_atoms, 3) in nm.
+        symbols: of the atoms; None takes no part.
+        factor, cutoff: see above; the cutoff in nm.
+
+    Example:
+        >>> import numpy as np
+        >>> list(near_pairs(np.array([[0.0, 0, 0], [0.11, 0, 0], [0.3, 0, 0]]), ["C", "H", "H"], 1.2, 0.35))
+        [(0, 1)]
+    """
+    from scipy.spatial import cKDTree
+
+    for a, b in cKDTree(x).query_pairs(cutoff):
+        usual = bond_length(symbols[a], symbols[b])
+        if usual is not None and math.dist(x[a], x[b]) < factor * usual:
+            yield a, b
 
 
 def symbol_of_mass(mass: float) -> str | None:

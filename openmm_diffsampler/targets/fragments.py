@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import openmm
+from networkx.utils import UnionFind
 
-from .elements import NONMETALS, bond_length, element_symbols
+from .elements import NONMETALS, element_symbols, near_pairs
 from .pair_terms import forces_of, joined_particles, pair_terms
 
 __all__ = ["fragments"]
 
 #: A pair is joined if it is no longer than this many times the usual bond between the elements.
 _LONGEST = 1.3
+#: Distance in nm up to which pairs are looked at, that of the longest bond of two nonmetals.
+_CUTOFF = 0.37
 #: Distances in nm between which the energy of a custom bond has to rise by so many kJ/mol, or it lets go.
 _FAR, _FARTHER, _RISE = 1e4, 1e6, 50.0
 #: Forces whose terms of two particles never let go.
@@ -40,63 +43,32 @@ def fragments(
         >>> [len(fragments(load_system(name).system)) for name in ("alanine-dipeptide", "lj13")]
         [1, 13]
     """
-    joined = _Joined(system.getNumParticles())
+    joined = UnionFind(range(system.getNumParticles()))
     for pair in bonds:
-        joined.join(pair)
+        joined.union(*pair)
     if positions is not None:
-        for pair in _near_pairs(positions, element_symbols(system)):
-            joined.join(pair)
+        symbols = [symbol if symbol in NONMETALS else None for symbol in element_symbols(system)]
+        for pair in near_pairs(positions, symbols, _LONGEST, _CUTOFF):
+            joined.union(*pair)
     for term in pair_terms(system):
         if term.source in _HOLDING:
-            joined.join(term.pair)
+            joined.union(*term.pair)
     for force in forces_of(system):
         if isinstance(force, openmm.CustomBondForce):
-            for a, b in _holding_bonds(force, joined):
-                joined.join([a, b])
+            for pair in _holding_bonds(force, joined):
+                joined.union(*pair)
         elif not isinstance(force, openmm.HarmonicBondForce):
             for particles in joined_particles(force):
-                joined.join(particles)
-    return joined.groups()
+                joined.union(*particles)
+    return sorted(joined.to_sets(), key=len)
 
 
-class _Joined:
-    """Groups of particles that grow together."""
-
-    def __init__(self, n: int):
-        self._parent = list(range(n))
-
-    def root(self, i: int) -> int:
-        while self._parent[i] != i:
-            self._parent[i] = self._parent[self._parent[i]]
-            i = self._parent[i]
-        return i
-
-    def join(self, particles: list[int] | tuple[int, ...]) -> None:
-        for i in particles[1:]:
-            self._parent[self.root(i)] = self.root(particles[0])
-
-    def groups(self) -> list[set[int]]:
-        found = {}
-        for i in range(len(self._parent)):
-            found.setdefault(self.root(i), set()).add(i)
-        return sorted(found.values(), key=len)
-
-
-def _near_pairs(x: np.ndarray, symbols: list[str | None]) -> Iterator[tuple[int, int]]:
-    from scipy.spatial import cKDTree
-
-    for a, b in cKDTree(x).query_pairs(0.37):
-        usual = bond_length(symbols[a], symbols[b]) if {symbols[a], symbols[b]} <= set(NONMETALS) else None
-        if usual is not None and np.linalg.norm(x[a] - x[b]) < _LONGEST * usual:
-            yield a, b
-
-
-def _holding_bonds(force: openmm.CustomBondForce, joined: _Joined) -> Iterator[tuple[int, int]]:
+def _holding_bonds(force: openmm.CustomBondForce, joined: UnionFind) -> Iterator[tuple[int, int]]:
     """Bonds between groups whose energy rises without bound, found out on two particles alone."""
     known, pair = {}, None
     for k in range(force.getNumBonds()):
         a, b, parameters = force.getBondParameters(k)
-        if joined.root(a) == joined.root(b):
+        if joined[a] == joined[b]:
             continue
         if parameters not in known:
             pair = _Pair(force, parameters) if pair is None else pair

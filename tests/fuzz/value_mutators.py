@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import tempfile
 from collections.abc import Callable
 from copy import deepcopy
 from random import Random
@@ -27,7 +29,7 @@ _TEXTS = (
     "0x10",
     "300 K",
     "../../elsewhere",
-    "/tmp/elsewhere",
+    os.path.join(tempfile.gettempdir(), "elsewhere"),
     "[/red]",
     "$\\frac$",
     "\u202e\u0000\ud7ff",

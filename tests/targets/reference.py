@@ -1,5 +1,7 @@
 """Comparison of a backend with OpenMM's Reference platform, and configurations to compare at."""
 
+import threading
+
 import numpy as np
 import openmm
 import torch
@@ -9,7 +11,16 @@ from openmm_diffsampler.targets.backends.openmm_backend import OpenMMBackend
 from openmm_diffsampler.targets.backends.torch_backend import TorchBackend
 from openmm_diffsampler.targets.terms.translate import translate_system
 
-__all__ = ["assert_agrees", "closed_form", "force_error", "particles", "random_positions", "reference", "thermal"]
+__all__ = [
+    "assert_agrees",
+    "closed_form",
+    "force_error",
+    "in_threads",
+    "particles",
+    "random_positions",
+    "reference",
+    "thermal",
+]
 
 
 def particles(n, *forces):
@@ -20,6 +31,15 @@ def particles(n, *forces):
     for force in forces:
         system.addForce(force)
     return system
+
+
+def in_threads(work, n=4):
+    """Call `work` with 0, 1, …, n − 1, each in a thread of its own, and wait for all."""
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def random_positions(n, batch=20, scale=0.25, seed=3):

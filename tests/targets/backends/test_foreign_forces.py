@@ -13,7 +13,7 @@ from openmm_diffsampler import OpenMMTarget
 from openmm_diffsampler.targets.backends.foreign_forces import evaluated_alone, foreign_forces
 from openmm_diffsampler.targets.backends.openmm_backend import OpenMMBackend
 
-from ..reference import particles, random_positions
+from ..reference import in_threads, particles, random_positions
 
 pytestmark = pytest.mark.skipif(not hasattr(openmm, "PythonForce"), reason="this OpenMM has no PythonForce")
 PLATFORMS = ["Reference", "CPU"]
@@ -143,11 +143,7 @@ def test_a_force_with_state_gives_each_thread_its_own_energies(platform, wrapped
         if not torch.allclose(targets[k % 2].reduced_potential(x), expected, rtol=1e-5):
             wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work)
     assert not wrong
     assert "one context" in targets[0].backend_reason and "PythonForce" in targets[0].backend_reason
     assert len(targets[0]._evaluator.contexts) == 1

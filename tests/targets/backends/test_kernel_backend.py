@@ -15,7 +15,7 @@ from openmm_diffsampler.targets.terms.table import TermTable
 from openmm_diffsampler.targets.terms.translate import translate_system
 
 from ..openmmtools_systems import openmmtools_system, peptide
-from ..reference import force_error, particles, random_positions, reference, thermal
+from ..reference import force_error, in_threads, particles, random_positions, reference, thermal
 
 MOLECULE = load_system("alanine-dipeptide")
 TABLE = translate_system(MOLECULE.system)
@@ -69,11 +69,7 @@ def test_calls_from_several_threads_do_not_mix(frames):
             if not torch.equal(backend.energy_and_forces(batches[k])[0], expected[k]):
                 wrong.append(k)
 
-    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    in_threads(work)
     assert not wrong
 
 
