@@ -43,8 +43,8 @@ def population(wt, inside):
     standard error is NaN, and :func:`unvisited_bound` tells how populated the other side may be.
 
     Value and error make no interval for a rare state: of one that is expected three times, ± 1.96 standard errors cover
-    0.81. :attr:`Population.interval` is :func:`~openmm_diffsampler.analysis.population_interval`, which covers 0.95 from
-    three expected frames up.
+    0.81. :attr:`Population.interval` is :func:`~openmm_diffsampler.analysis.population_interval`, which covers 0.95
+    from three expected frames up.
 
     Arguments:
         wt: a WeightedTrajectory.

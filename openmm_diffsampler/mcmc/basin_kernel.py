@@ -28,13 +28,12 @@ class BasinJumpKernel(Kernel):
 
     Arguments:
         basins: list of :class:`~openmm_diffsampler.mcmc.basins.FragmentBasins`, one a fragment.
-        n_trials: jumps a call, each of a fragment drawn at random, the same for all chains.
+        n_jumps: jumps a call for each fragment; whose turn it is is drawn at random, the same for all chains.
     """
 
-    def __init__(self, basins: list[FragmentBasins], n_trials: int) -> None:
+    def __init__(self, basins: list[FragmentBasins], n_jumps: int) -> None:
         super().__init__("basins of rings and nitrogens")
-        self.basins, self.n_trials = basins, n_trials
-        self.sizes = tuple(known.n_basins for known in basins)
+        self.basins, self.n_jumps = basins, n_jumps
 
     def move(
         self,
@@ -45,7 +44,7 @@ class BasinJumpKernel(Kernel):
         inverse_temperature: float = 1.0,
     ) -> ChainState:
         options = {"generator": generator, "device": state.x.device}
-        for _ in range(self.n_trials):
+        for _ in range(self.n_jumps * len(self.basins)):
             which = int(torch.randint(len(self.basins), (1,), **options))
             known = self.basins[which]
             before = known.label(target.to_cartesian(state.x))

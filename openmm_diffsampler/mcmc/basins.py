@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,6 +58,25 @@ class FragmentBasins:
     roots: torch.Tensor
     inverse_roots: torch.Tensor
     log_determinants: torch.Tensor
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that was learned, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "fragment"}
+
+    @classmethod
+    def from_tensors(cls, fragment: StiffFragment, tensors: dict[str, torch.Tensor]) -> FragmentBasins:
+        """What was learned before about a fragment.
+
+        Raises:
+            ValueError: tensors of another fragment, or not all of them.
+        """
+        n, d = len(tensors.get("lowest", ())), len(fragment.columns)
+        rows, squares = dict.fromkeys(("lowest", "free_energies", "weights", "log_determinants"), (n,)), (n, d, d)
+        n_features = 2 * sum(map(len, fragment.rings)) + len(fragment.centres)
+        wanted = rows | {"features": (n, n_features), "minima": (n, d), "roots": squares, "inverse_roots": squares}
+        if n < 2 or {name: tuple(t.shape) for name, t in tensors.items()} != wanted:
+            raise ValueError(f"the basins of {fragment.names} do not fit this molecule")
+        return cls(fragment, **tensors)
 
     @property
     def n_basins(self) -> int:

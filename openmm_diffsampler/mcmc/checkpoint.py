@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class Checkpoint:
     Arguments:
         folder: where blocks are; made if absent.
         settings: plain values that a resumed run must share.
-        initial: starting positions, which it must share too.
+        initial: positions as they were given, for each chain, which it must share too.
+        start: the state that chains start from, in which earlier versions told runs apart.
         target: what is sampled, whose identity is in the settings; without it, files of earlier versions are refused.
     """
 
@@ -47,11 +48,12 @@ class Checkpoint:
         folder: str | os.PathLike[str],
         settings: dict[str, Any],
         initial: torch.Tensor,
+        start: torch.Tensor,
         target: Target | None = None,
     ) -> None:
         self.folder, self.target = Path(folder), target
-        start = hashlib.sha256(initial.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
-        self.settings = settings | {"initial positions": start, "shape": list(initial.shape)}
+        self.settings = settings | _which(initial)
+        self._earlier = _which(start)
         self.n_saved = 0
         self._names: list[str] = []
         self._after: tuple[str, str] | None = None
@@ -67,24 +69,30 @@ class Checkpoint:
         with held_checkpoint(self.folder), self._holding:
             yield
 
-    def load(self, drawn: Draws, template: State, frame: torch.Size) -> State | None:
+    def load(
+        self, drawn: Draws, template: Callable[[dict[str, torch.Tensor]], State], frame: torch.Size
+    ) -> State | None:
         """Append saved draws to `drawn`; return (tensors, numbers) of the newest block, or None if there is none.
 
         Arguments:
             drawn: the draws of this run, none so far.
-            template: a state of this run, whose tensors have the shapes, and whose numbers the kinds, of a saved one.
+            template: from the tensors of a block to a state of this run, whose tensors have the shapes, and whose
+                numbers the kinds, of a saved one.
             frame: shape of one draw of all chains.
 
         Raises:
             DamagedFileError: a block that is missing or damaged.
             ValueError: a run with other settings, or with more draws.
         """
-        newest = None
+        newest = ours = None
         for block in read_blocks(self.folder):
             path = self.folder / block.name
             self._require_same(block.run["settings"], path)
             x, u = block.tensors.pop("drawn x", None), block.tensors.pop("drawn u", None)
-            _require_state(block, path, template)
+            if ours is None:
+                with _explaining(path):
+                    ours = template(block.tensors)
+            _require_state(block, path, ours)
             if x is not None:
                 _require_draws(x, u, frame, path)
                 drawn.extend(x, u)
@@ -108,6 +116,8 @@ class Checkpoint:
         if isinstance(sampler, dict) and self.target is not None:
             target = with_hash_of_today(sampler.get("target"), self.target)
             settings = settings | {"sampler": sampler | {"target": target}}
+        if settings.items() >= self._earlier.items():
+            settings = settings | {name: ours[name] for name in self._earlier}
         differing = [name for name in ours if ours[name] != settings.get(name)]
         if differing:
             raise ValueError(
@@ -155,17 +165,26 @@ class Checkpoint:
         what = f"{self.n_saved:,} draws" if self.n_saved else "the warm-up so far"
         return f"the checkpoint in {self.folder} holds {what}"
 
-    @contextlib.contextmanager
-    def explaining(self) -> Iterator[None]:
+    def explaining(self) -> contextlib.AbstractContextManager[None]:
         """Say which file it was whose state the block could not put back.
 
         Raises:
             DamagedFileError: it could not.
         """
-        try:
-            yield
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-            raise _unfit(self.folder / self._names[-1], shortened(error)) from None
+        return _explaining(self.folder / self._names[-1])
+
+
+def _which(x: torch.Tensor) -> dict[str, Any]:
+    whole = hashlib.sha256(x.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+    return {"initial positions": whole[:16], "shape": list(x.shape)}
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise _unfit(path, shortened(error)) from None
 
 
 def _unfit(path: Path, reason: str) -> DamagedFileError:

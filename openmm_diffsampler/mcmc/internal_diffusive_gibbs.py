@@ -16,7 +16,7 @@ from openmm_diffsampler.coordinates import (
 from openmm_diffsampler.targets.positions import lengths_in_nm
 
 from .basin_kernel import BasinJumpKernel
-from .basins import learn_basins
+from .basins import FragmentBasins, learn_basins
 from .conformers import find_conformers, spread_starts
 from .kernels import HamiltonianKernel, NoiseKernel
 from .rungs import inverse_temperatures_of, replica_kernels
@@ -133,7 +133,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
         blocks = torsion_blocks(internal.coordinates, internal.held)
         self.starts = starts
         self.conformers = find_conformers(internal, x, n_search) if basin_jumps or starts == "conformers" else None
-        self.basins = _learned_basins(internal, self.conformers) if basin_jumps else []
+        self._fragments = stiff_fragments(internal.coordinates) if basin_jumps else []
+        self.basins = _learned_basins(internal, self._fragments, self.conformers)
         for name, n in (("learned_", n_learned_trials), ("", n_trials), ("all_", n_all_trials)):
             if n is not None and n < 0:
                 raise ValueError(f"n_{name}trials is {n}; it must be at least 0")
@@ -153,8 +154,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
             if n_all_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([self.rotatable], n_all_trials, name="noise on all torsions"))
-            if self.basins:
-                made.append(BasinJumpKernel(self.basins, _N_JUMPS * len(self.basins)))
+            if self._fragments:
+                made.append(BasinJumpKernel(self.basins, _N_JUMPS))
             made += [NoiseKernel(s, 0.4 * beta**-0.5, *counts) for s in sweep.noise_scales]
             return [*made, HamiltonianKernel(0.4 * beta**-0.5, *counts)]
 
@@ -197,6 +198,9 @@ class InternalDiffusiveGibbs(BatchedSampler):
             y = spread_starts(self.conformers, self.basins, len(y))
         return initial_state(self.target, y)
 
+    def describe(self):
+        return super().describe() | {"starts": self.starts}
+
     def _reset(self):
         super()._reset()
         self.target.n_inverted = 0
@@ -214,7 +218,20 @@ class InternalDiffusiveGibbs(BatchedSampler):
 
     def _saved(self, state, generator):
         tensors, numbers = super()._saved(state, generator)
-        return tensors | {"widths": self.target.widths}, numbers | {"n_inverted": self.target.n_inverted}
+        found = {}
+        for known in self.basins:
+            prefix = _prefix(self._fragments.index(known.fragment))
+            found |= {prefix + name: tensor for name, tensor in known.tensors().items()}
+        return tensors | {"widths": self.target.widths} | found, numbers | {"n_inverted": self.target.n_inverted}
+
+    def _take_over(self, saved):
+        """Basins as the machine that began the run found them; here rounding may lead the search to others."""
+        self.basins.clear()
+        for k, fragment in enumerate(self._fragments):
+            prefix = _prefix(k)
+            tensors = {name.removeprefix(prefix): t for name, t in saved.items() if name.startswith(prefix)}
+            if tensors:
+                self.basins.append(FragmentBasins.from_tensors(fragment, tensors))
 
     def _restore(self, saved, generator):
         tensors, numbers = saved
@@ -234,8 +251,13 @@ def _warn_of_missing_bonds(target, x):
         )
 
 
-def _learned_basins(target, conformers):
-    if not len(conformers):
+def _learned_basins(target, fragments, conformers):
+    if not fragments or not len(conformers):
         return []
-    found = (learn_basins(target, fragment, conformers) for fragment in stiff_fragments(target.coordinates))
+    found = (learn_basins(target, fragment, conformers) for fragment in fragments)
     return [basins for basins in found if basins is not None]
+
+
+def _prefix(k):
+    """Of the names of tensors of the basins of fragment k in a checkpoint."""
+    return f"basins {k} "

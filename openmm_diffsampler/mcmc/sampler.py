@@ -9,6 +9,7 @@ import torch
 from openmm_diffsampler._common.interrupts import deferred_interrupts
 from openmm_diffsampler.analysis import WeightedTrajectory
 from openmm_diffsampler.targets.normalisability import UnnormalisableDensityWarning
+from openmm_diffsampler.targets.positions import lengths_in_nm
 
 from .checkpoint import Checkpoint
 from .draws import Draws
@@ -89,7 +90,7 @@ class BatchedSampler:
         drawn, store = Draws(n_draws), None
         if checkpoint is not None:
             settings = {"n_warmup": n_warmup, "thinning": thinning, "seed": seed, "sampler": self.describe()}
-            store = Checkpoint(checkpoint, settings, state.x, self.target)
+            store = Checkpoint(checkpoint, settings, self._given(initial, n_chains), state.x, self.target)
         counts = _Counts(n_warmup, thinning, checkpoint_every or max(1, n_draws // 10))
         try:
             with contextlib.nullcontext() if store is None else store.held():
@@ -100,7 +101,7 @@ class BatchedSampler:
                 f"stopped after {self._n_warmed:,} of {n_warmup:,} sweeps of the warm-up and {len(drawn):,} of "
                 f"{n_draws:,} draws; {kept}"
             ) from None
-        self.statistics = [kernel.statistics() for kernel in self.kernels]
+        self.statistics = [kernel.statistics() for kernel in self.kernels if kernel.counts]
         return WeightedTrajectory.from_chains(
             drawn.x(),
             reduced_potential=drawn.u(),
@@ -116,10 +117,15 @@ class BatchedSampler:
                 all of it is saved.
         """
         n_thinned = 0
+
+        def template(saved):
+            self._take_over(saved)
+            tensors, numbers = self._saved(state, generator)
+            return tensors, numbers | {"n_thinned": 0}
+
         if store is not None:
-            template = self._saved(state, generator)
             frame = (len(state) // self.n_rungs, *self._frames_of.event_shape)
-            saved = store.load(drawn, (template[0], template[1] | {"n_thinned": 0}), torch.Size(frame))
+            saved = store.load(drawn, template, torch.Size(frame))
             if saved is not None:
                 with store.explaining():
                     state = self._restore(saved, generator)
@@ -197,6 +203,14 @@ class BatchedSampler:
     def _start(self, initial, n_chains):
         """The state that chains start from, one row each."""
         return initial_state(self.target, initial, n_chains)
+
+    def _given(self, initial, n_chains):
+        """Positions as they were given, one a chain: the same on every machine, as what is made of them is not."""
+        x = torch.as_tensor(lengths_in_nm(initial, "initial positions"), dtype=self._frames_of.dtype)
+        return x.expand(n_chains or 1, *x.shape) if x.shape == self._frames_of.event_shape else x
+
+    def _take_over(self, saved):
+        """Take what was found out before the run from the tensors of a checkpoint."""
 
     def _kept(self, state, generator):
         """What is kept of a state: positions and reduced potentials of the chains at the first rung."""
