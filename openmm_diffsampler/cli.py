@@ -45,7 +45,18 @@ def run(
         typer.Option(help="conformers (chains start spread over those found, the default) or positions; internal."),
     ] = None,
     chains: Annotated[int, typer.Option(min=1, max=1_000_000, help="Chains, side by side.")] = 128,
-    draws: Annotated[int, typer.Option(min=1, max=10**9, help="Frames kept of every chain.")] = 1000,
+    effective: Annotated[
+        float | None,
+        typer.Option(help="Effective samples of every torsion and ring that end the run, with R-hat; by default 1000."),
+    ] = None,
+    evaluations: Annotated[
+        float | None, typer.Option(help="Energy evaluations that end the run otherwise; by default 2e7.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes that end the run otherwise; by default none.")] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**9, help="Frames kept of every chain: a run of this length, whatever it reaches."),
+    ] = None,
     warmup: Annotated[
         int, typer.Option(min=0, max=10**9, help="Sweeps before the first frame; step sizes adapt here.")
     ] = 100,
@@ -82,7 +93,7 @@ def run(
     with ends_in_one_line() as ending:
         from openmm_diffsampler import load_system
         from openmm_diffsampler.output_folder import OutputFolder, default_folder
-        from openmm_diffsampler.running import METHODS, build_run, require_options
+        from openmm_diffsampler.running import METHODS, build_run, goal_of, require_options
 
         if method not in METHODS:
             fail(f"method is {method!r}; supported are {', '.join(METHODS)}")
@@ -94,6 +105,7 @@ def run(
             "starts": start,
         }
         require_options(temperature, given, hottest)
+        goal = goal_of(draws, effective_samples=effective, evaluations=evaluations, minutes=minutes)
         announce_compilation()
         with reading(system):
             loaded = load_system(system, trust=trust)
@@ -110,10 +122,10 @@ def run(
             if out.has_checkpoint():
                 say(f"going on from the checkpoint in {out.checkpoint}")
             ending.keeps_checkpoint(out.checkpoint, out.has_checkpoint)
-            settings = {"chains": chains, "draws of each": draws, "warm-up sweeps": warmup, "sweeps per draw": thinning}
             wt = sampler.sample(
                 initial,
                 draws,
+                goal=goal,
                 n_chains=chains,
                 n_warmup=warmup,
                 thinning=thinning,
@@ -121,11 +133,15 @@ def run(
                 checkpoint=out.checkpoint,
                 progress=progress,
             )
-            evaluations = sum(row["evaluations"] for row in sampler.statistics)
-            settings |= {"seed": seed, "sampler": type(sampler).__name__}
-            settings |= {"evaluations after warm-up": f"{evaluations:,}"}
+            after_warmup = sum(row["evaluations"] for row in sampler.statistics)
+            n_draws = len(wt) // chains
+            settings = {"chains": chains, "draws of each": n_draws, "warm-up sweeps": warmup}
+            settings |= {"sweeps per draw": thinning * sampler.stride, "seed": seed, "sampler": type(sampler).__name__}
+            settings |= {"energy evaluations": f"{sampler.n_spent:,}, of which {after_warmup:,} after warm-up"}
             out.claim()
-            written = out.write(wt, name=target.name, statistics=sampler.statistics, settings=settings)
+            told = {"statistics": sampler.statistics, "settings": settings}
+            told |= {"landscape": sampler.landscape, "ending": sampler.ended}
+            written = out.write(wt, name=target.name, **told)
             ending.keeps(f"the results are in {out.folder}")
             left = out.finish()
         print_results(wt, sampler.statistics, written)

@@ -8,6 +8,9 @@ from rich.console import Console
 
 __all__ = ["announce_compilation", "console", "describe_target", "print_results", "say"]
 
+#: Tables of a report that are printed too.
+_SHOWN = ("torsions", "shapes", "known conformers", "basins", "wells", "conformers")
+
 console = Console(markup=False, emoji=False, highlight=False)
 
 
@@ -43,7 +46,9 @@ def print_results(wt, statistics, written, frames=None):
         speed = row["evaluations"] / max(row["seconds"], 1e-9)
         line = f"  {row['level']}: {rates}{step}, {row['evaluations']:,} evaluations at {speed:,.0f}/s"
         say(line)
-    _print_torsions(json.loads(Path(written["numbers"]).read_text()))
+    numbers = json.loads(Path(written["numbers"]).read_text())
+    _print_torsions(numbers)
+    _print_verdict(numbers.get("verdict"))
     say()
     width = max(map(len, written))
     for what, path in written.items():
@@ -54,11 +59,20 @@ def print_results(wt, statistics, written, frames=None):
         say(f"    {line}" if line else "")
 
 
+def _print_verdict(verdict):
+    if verdict is not None:
+        say(f"\n{verdict['sentence']}", style="bold" if verdict["converged"] else "bold red")
+        for warning in verdict["warnings"]:
+            say(f"warning: {warning}", style="red")
+
+
 def _print_torsions(diagnostics, most=20):
     """Convergence and populations, of molecules that have torsions; all rows are in the report."""
     from openmm_diffsampler.analysis.result_tables import result_tables
 
-    for title, columns, rows in result_tables(diagnostics, ["torsions", "basins", "wells", "conformers"]):
+    for title, columns, rows in result_tables(
+        diagnostics, ["torsions", "shapes", "known conformers", "basins", "wells", "conformers"]
+    ):
         say(f"\n{title}")
         shown = [columns, *rows[:most]]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from openmm import unit
 
-from .mcmc import HMC, MALA, ParallelTempering, recommended_sampler, recommended_settings
+from .mcmc import HMC, MALA, Goal, ParallelTempering, recommended_sampler, recommended_settings
 from .mcmc.rungs import geometric_ladder
 from .mcmc.sampler import BatchedSampler
 from .targets import AnalyticSystem, MolecularSystem, Target
 
-__all__ = ["METHODS", "build_run", "require_options"]
+__all__ = ["METHODS", "build_run", "goal_of", "require_options"]
 
 METHODS = ("digs", "tempering", "hmc", "mala")
 #: Settings that mean something in Cartesian coordinates only.
@@ -45,6 +45,25 @@ def require_options(
     scale = given.get("torsion_scale")
     if scale is not None and not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"--torsion-scale is {scale}; give a number of zero or more (in rad)")
+
+
+def goal_of(draws: int | None, **limits: float | None) -> Goal | None:
+    """What a run goes on for, or None for one of fixed length.
+
+    Raises:
+        ValueError: both are given, or a limit that is not a number above zero.
+
+    Example:
+        >>> goal_of(None, effective_samples=500.0, minutes=None).effective_samples
+        500.0
+    """
+    given = {name: value for name, value in limits.items() if value is not None}
+    if draws is None:
+        return Goal(**given)
+    if given:
+        names = ", ".join("--" + name.removesuffix("_samples") for name in given)
+        raise ValueError(f"--draws fixes the length of the run, and {names} would end it; give one or the other")
+    return None
 
 
 def _require_positive(option: str, value: float | None, in_units: str) -> None:

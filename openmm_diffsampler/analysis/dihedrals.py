@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from .weighted_trajectory import WeightedTrajectory
 
-__all__ = ["dihedral_angles", "in_space"]
+__all__ = ["dihedral_angles", "dihedral_angles_of", "in_space"]
 
 
 def dihedral_angles(wt: WeightedTrajectory, quartets: Sequence[Sequence[int]]) -> np.ndarray:
@@ -30,10 +30,15 @@ def dihedral_angles(wt: WeightedTrajectory, quartets: Sequence[Sequence[int]]) -
         >>> dihedral_angles(WeightedTrajectory(x, [0.0], kind="importance"), [(0, 1, 2, 3)]).round(4).tolist()
         [[1.5708]]
     """
+    return dihedral_angles_of(wt.x, quartets)
+
+
+def dihedral_angles_of(x: torch.Tensor, quartets: Sequence[Sequence[int]]) -> np.ndarray:
+    """The same of positions (n, n_atoms, 3) in nm."""
     import mdtraj
 
     atoms, places = np.unique(np.array(quartets, dtype=np.int64), return_inverse=True)
-    x = in_space(wt.x[:, torch.from_numpy(atoms)])
+    x = in_space(x[:, torch.from_numpy(atoms)])
     # mdtraj needs no topology here, as atoms go by their indices.
     angles = mdtraj.compute_dihedrals(mdtraj.Trajectory(x, None), places.reshape(-1, 4), periodic=False)
     return angles.astype(np.float64)

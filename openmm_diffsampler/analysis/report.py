@@ -17,12 +17,13 @@ th { color: #51606f; font-weight: 600; }
 figure { margin: 1.2rem 0; break-inside: avoid; } img { max-width: 100%; }
 figcaption { color: #51606f; font-size: .92rem; }
 pre { background: #f3f5f7; padding: .9rem 1.1rem; border-radius: 4px; overflow-x: auto; font-size: .88rem; }
+.verdict { font-size: 1.08rem; font-weight: 600; }
 .warning { border: 2px solid #c05621; background: #fffaf0; border-radius: 4px; padding: .8rem 1.1rem; }
 @media print { body { margin: 0; max-width: none; } pre { white-space: pre-wrap; } }
 """
 
 
-def write_report(path, *, title, summary, tables, figures, how_to_load, warning=None):
+def write_report(path, *, title, summary, tables, figures, how_to_load, verdict=None, warnings=()):
     """Write a page with a summary, tables, figures and the code that loads the results.
 
     Figures are embedded and all text is escaped, so that the file can be mailed, printed or kept as it is.
@@ -34,7 +35,8 @@ def write_report(path, *, title, summary, tables, figures, how_to_load, warning=
         tables: list of (heading, column names, rows); cells are converted by str.
         figures: list of (caption, path of a PNG file).
         how_to_load: lines of Python that load the results.
-        warning: text in a frame above the summary, or None.
+        verdict: a sentence above everything else, or None.
+        warnings: texts in a frame above the summary.
 
     Returns:
         Path of the file.
@@ -53,8 +55,9 @@ def write_report(path, *, title, summary, tables, figures, how_to_load, warning=
         True
     """
     rows = [f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in summary.items()]
-    alarm = [] if warning is None else [f'<p class="warning"><strong>Warning:</strong> {_text(warning)}</p>']
-    parts = [f"<h1>{_text(title)}</h1>", *alarm, "<table>", *rows, "</table>"]
+    top = [] if verdict is None else [f'<p class="verdict">{_text(verdict)}</p>']
+    top += [f'<p class="warning"><strong>Warning:</strong> {_text(warning)}</p>' for warning in warnings]
+    parts = [f"<h1>{_text(title)}</h1>", *top, "<table>", *rows, "</table>"]
     for heading, columns, body in tables:
         parts += [f"<h2>{_text(heading)}</h2>", *_table(heading, columns, body)]
     for caption, image in figures:

@@ -2,14 +2,17 @@
 
 from .comparison_results import comparison_body
 from .populations import population_in_words
+from .verdict_results import conformer_body, shape_body
 
-__all__ = ["convergence_in_words", "result_tables"]
+__all__ = ["result_tables"]
 
 _TITLES = {
     "forward diagnostics": "Samples against held-out equilibrium configurations",
     "cost": "Cost",
     "comparison": "Comparison with another run",
     "torsions": "Convergence of each torsion (good: R-hat below 1.01, effective sample size ESS above 400)",
+    "shapes": "Shapes of rings and nitrogens: harmonic shares are those of free energies of single minima",
+    "known conformers": "Conformers found before the run, up to 6 kT above the lowest, that no chain visited",
     "basins": "Populations of the basins in (φ, ψ)",
     "wells": "Populations of the wells of each torsion",
     "conformers": "Populations of conformers, from 1 %",
@@ -44,24 +47,6 @@ def result_tables(diagnostics, keys=tuple(_TITLES)):
             if body:
                 tables.append((_TITLES[key], columns, body))
     return tables
-
-
-def convergence_in_words(diagnostics):
-    """One line on all torsions, or None where there are no chains with torsions.
-
-    Example:
-        >>> rows = [{"torsion": "phi", "converged": "no: R-hat above 1.01"}, {"torsion": "psi", "converged": "yes"}]
-        >>> convergence_in_words({"torsions": rows})
-        '1 of 2 torsions converged; not phi'
-    """
-    rows = diagnostics.get("torsions")
-    if not rows:
-        return None
-    bad = [row["torsion"] for row in rows if row["converged"] != "yes"]
-    text = f"{len(rows) - len(bad)} of {len(rows)} torsions converged"
-    if bad:
-        text += "; not " + ", ".join(bad[:6]) + (f" and {len(bad) - 6} more" if len(bad) > 6 else "")
-    return text
 
 
 def _torsions(rows):
@@ -125,6 +110,8 @@ _BODIES = {
     "basins": _basins,
     "wells": _wells,
     "conformers": _conformers,
+    "shapes": shape_body,
+    "known conformers": conformer_body,
 }
 
 

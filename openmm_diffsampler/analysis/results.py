@@ -16,17 +16,20 @@ from .comparison_results import comparison_numbers
 from .diagnostics import chains_as_array, r_hat
 from .estimates import has_weights
 from .free_energy import free_energy_surface
+from .landscape import Landscape
 from .observables import default_observables
 from .partition_results import partition_in_words, partition_numbers
 from .plots import plot_chain_diagnostics, plot_energy_histogram
 from .report import write_report
 from .result_files import NUMBERS, REPORT, our_results
-from .result_tables import convergence_in_words, result_tables
+from .result_tables import result_tables
 from .surface_plots import plot_free_energy_surface
 from .torsion_convergence import torsion_convergence
 from .torsion_plots import plot_torsion_convergence
 from .torsion_results import torsion_numbers
 from .torsions import molecule_torsions
+from .verdict import judge
+from .verdict_results import verdict_numbers
 from .weight_plots import plot_weights
 
 __all__ = ["surface_torsions", "write_results"]
@@ -47,6 +50,8 @@ def write_results(
     cost=None,
     comparison=None,
     forward=None,
+    landscape=None,
+    ending=None,
 ):
     """Analyse a weighted trajectory and write everything that describes it into `folder`.
 
@@ -57,6 +62,9 @@ def write_results(
     (:func:`~openmm_diffsampler.analysis.trajectory_files.save`), with log Z and with their absolute free energy.
     Numbers and report tell, for every torsion of a molecule, whether it has converged, and the populations of basins,
     wells and conformers with their standard errors.
+
+    Of chains, the report begins with the sentence of :func:`~openmm_diffsampler.analysis.verdict.judge`, and with what
+    speaks against them.
 
     Every file is written whole, and ``diagnostics.json`` last: where it is, all others are. It carries a checksum of
     its content and the names of the files.
@@ -74,6 +82,8 @@ def write_results(
         comparison: a ComparisonRun, such as :func:`~openmm_diffsampler.analysis.short_md` returns.
         forward: dict of plain names → numbers, as of ``ForwardDiagnostics.as_dict()``; what is under "warning" is shown
             above everything else.
+        landscape: what the sampler of chains knew of the molecule, a Landscape, or None.
+        ending: why the run of chains ended, or None where its length was given.
 
     Returns:
         dict of what was written → path.
@@ -86,25 +96,30 @@ def write_results(
         written.update(_saved(wt, folder / frames))
     molecule = molecule_torsions(wt)
     convergence = torsion_convergence(wt, molecule) if wt.kind == "mcmc" else []
+    verdict = judge(wt, landscape or Landscape(), convergence, ending) if wt.kind == "mcmc" else None
     figures = _figures(wt, folder, name, torsions, convergence, comparison)
     written.update({caption.split(":")[0].lower(): path for caption, path in figures})
     numbers = torsion_numbers(wt, molecule, convergence)
     if comparison is not None:
         numbers["comparison"] = comparison_numbers(wt, comparison, cost)
+    if verdict is not None:
+        numbers |= verdict_numbers(verdict)
     numbers["forward diagnostics"] = {key: _finite(value) for key, value in (forward or {}).items()}
     numbers["cost"] = [
         {"part": part, "energy evaluations": n, "seconds": seconds} for part, (n, seconds) in (cost or {}).items()
     ]
+    warnings = [*(verdict.warnings if verdict else ()), *filter(None, [(forward or {}).get("warning")])]
     diagnostics = _diagnostics(wt, name, numbers, statistics, settings)
     written["report"] = folder / REPORT
     write_report(
         written["report"],
         title=f"{name}: equilibrium configurations",
-        summary=_summary(wt, settings, convergence_in_words(diagnostics)),
+        summary=_summary(wt, settings),
         tables=result_tables(diagnostics),
         figures=figures,
         how_to_load=how_to_load(saved or frames),
-        warning=(forward or {}).get("warning"),
+        verdict=None if verdict is None else verdict.sentence,
+        warnings=warnings,
     )
     written["numbers"] = folder / NUMBERS
     names = {Path(path).name for path in written.values()} | our_results(folder)[0]
@@ -221,10 +236,8 @@ def _finite(value):
     return value if value is None or isinstance(value, str) or np.isfinite(value) else None
 
 
-def _summary(wt, settings, convergence):
+def _summary(wt, settings):
     facts = {"result": wt.describe()}
-    if convergence is not None:
-        facts["convergence"] = convergence
     if wt.temperature is not None:
         facts["temperature"] = str(wt.temperature)
     facts |= partition_in_words(partition_numbers(wt))

@@ -3,6 +3,7 @@
 from .baselines import HMC, MALA
 from .defaults import recommended_sampler, recommended_settings, thermal_width
 from .diffusive_gibbs import DiffusiveGibbs
+from .goal import Goal
 from .internal_diffusive_gibbs import InternalDiffusiveGibbs
 from .sampler import BatchedSampler
 from .tempering import ParallelTempering
@@ -12,6 +13,7 @@ __all__ = [
     "MALA",
     "BatchedSampler",
     "DiffusiveGibbs",
+    "Goal",
     "InternalDiffusiveGibbs",
     "ParallelTempering",
     "recommended_sampler",

@@ -29,7 +29,8 @@ class Block(NamedTuple):
 
     Arguments:
         name: of the file.
-        start, stop: draws before the block, and with it.
+        start, stop: draws before the block, and with it, those that went counted.
+        stride: how many of them stand for each that is there.
         link: a hash of the file, which the block after it holds.
         tensors: by name.
         run: what else was written, plain values.
@@ -38,6 +39,7 @@ class Block(NamedTuple):
     name: str
     start: int
     stop: int
+    stride: int
     link: str
     tensors: dict[str, torch.Tensor]
     run: dict[str, Any]
@@ -55,19 +57,25 @@ def write_block(
     after: tuple[str, str] | None,
     tensors: dict[str, torch.Tensor],
     run: dict[str, Any],
+    stride: int = 1,
 ) -> str:
     """Write a block, whole and sealed.
 
     Arguments:
         folder: where to.
-        start, stop: draws before the block, and with it.
+        start, stop: draws before the block, and with it, those that went counted.
         after: name and link of the block before it, if there is one.
         tensors, run: what it holds.
+        stride: of the draws, where some went.
 
     Returns:
         Its link.
     """
-    entries = {_RUN: json.dumps(run), _DRAWS: json.dumps([start, stop]), _AFTER: json.dumps(after)}
+    entries = {
+        _RUN: json.dumps(run),
+        _DRAWS: json.dumps([start, stop] + [stride] * (stride > 1)),
+        _AFTER: json.dumps(after),
+    }
     return write_tensors(folder / block_name(start, stop), tensors, entries | MAKER)
 
 
@@ -139,21 +147,27 @@ def _block(path: Path, before: Block | None, later: list[str]) -> Block:
     try:
         tensors, entries = read_tensors(path)
         link = read_entries(path)["sha256"]
-        draws, after = json.loads(entries[_DRAWS]), json.loads(entries[_AFTER])
+        (*draws, stride), after = _with_stride(json.loads(entries[_DRAWS])), json.loads(entries[_AFTER])
         run = _run_of(entries)
         if not _is_after(after):
             raise ValueError("the block before it has no name")
     except (DamagedFileError, KeyError, ValueError, RecursionError) as error:
         raise _unusable(path, error, later) from None
     start, stop = (0, 0) if path.name == WARM_UP else (int(n) for n in BLOCK.fullmatch(path.name).groups())
-    if draws != [start, stop] or _count(tensors) != stop - start:
+    if draws != [start, stop] or _count(tensors) * stride != stop - start:
         raise _unusable(path, f"its name is that of other draws than it holds, {shortened(draws)}", later)
     if after != (None if before is None else [before.name, before.link]):
         raise DamagedFileError(
             f"{path} was written after another {'block' if before is None else before.name} than the one that is here; "
             f"it is of another run. {_way_back(path.parent, later)}"
         )
-    return Block(path.name, start, stop, link, tensors, run)
+    return Block(path.name, start, stop, stride, link, tensors, run)
+
+
+def _with_stride(draws: object) -> list[int]:
+    if not isinstance(draws, list) or len(draws) not in (2, 3) or not all(type(n) is int and n >= 0 for n in draws):
+        raise ValueError(f"its draws are {shortened(draws)}")
+    return draws if len(draws) == 3 else [*draws, 1]
 
 
 def _old_block(path: Path, start: int) -> Block:
@@ -163,7 +177,7 @@ def _old_block(path: Path, start: int) -> Block:
         run = _run_of(entries)
     except (DamagedFileError, KeyError, ValueError, RecursionError) as error:
         raise _unusable(path, error, [f"{path.name} and the blocks after it"]) from None
-    return Block(path.name, start, start + _count(tensors), file_hash(path), tensors, run)
+    return Block(path.name, start, start + _count(tensors), 1, file_hash(path), tensors, run)
 
 
 def _run_of(entries: dict[str, str]) -> dict[str, Any]:

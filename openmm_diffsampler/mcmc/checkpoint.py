@@ -54,7 +54,7 @@ class Checkpoint:
         self.folder, self.target = Path(folder), target
         self.settings = settings | _which(initial)
         self._earlier = _which(start)
-        self.n_saved = 0
+        self.n_saved, self._stride = 0, 1
         self._names: list[str] = []
         self._after: tuple[str, str] | None = None
         self._holding = contextlib.ExitStack()
@@ -95,16 +95,23 @@ class Checkpoint:
             _require_state(block, path, ours)
             if x is not None:
                 _require_draws(x, u, frame, path)
+                if len(drawn) and block.stride != drawn.stride:
+                    raise _unfit(path, "its draws are further apart, or less far, than those before")
+                drawn.stride = block.stride
                 drawn.extend(x, u)
             self._take(block)
             newest = block.tensors, block.run["numbers"]
-        if len(drawn) > drawn.n_draws:
+        if drawn.n_draws is not None and len(drawn) > drawn.n_draws:
             raise ValueError(
                 f"{self.folder} holds {len(drawn)} draws, more than the {drawn.n_draws} asked for; ask for at least as "
                 "many, or delete the folder to start over"
             )
-        self.n_saved = len(drawn)
+        self.n_saved, self._stride = len(drawn), drawn.stride
         return newest
+
+    def lacks(self, drawn: Draws) -> bool:
+        """Whether there are draws that no block holds."""
+        return drawn.reached > self.n_saved * self._stride
 
     def _take(self, block: Block) -> None:
         self._names.append(block.name)
@@ -128,7 +135,8 @@ class Checkpoint:
     def save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
         """Write the draws that no block holds yet, with the state after them.
 
-        Where somebody deleted blocks of this run meanwhile, all draws are written again, as one block.
+        Where somebody deleted blocks of this run meanwhile, or every second draw went, all are written again, as one
+        block.
 
         Raises:
             OSError: they cannot be written; the blocks that are there stay good.
@@ -137,13 +145,14 @@ class Checkpoint:
 
     def _save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
         self._hold_again()
-        is_whole = all((self.folder / name).is_file() for name in self._names)
+        is_whole = drawn.stride == self._stride and all((self.folder / name).is_file() for name in self._names)
         start, after = (self.n_saved, self._after) if is_whole else (0, None)
         if len(drawn) > start:
             tensors = tensors | {"drawn x": drawn.x(start), "drawn u": drawn.u(start)}
         run = {"settings": self.settings, "numbers": numbers}
-        link = write_block(self.folder, start, len(drawn), after, tensors, run)
-        name = block_name(start, len(drawn))
+        first, last = start * drawn.stride, drawn.reached
+        link = write_block(self.folder, first, last, after, tensors, run, drawn.stride)
+        name = block_name(first, last)
         if not is_whole:
             for other in set(self._names) - {name}:
                 (self.folder / other).unlink(missing_ok=True)
@@ -151,7 +160,7 @@ class Checkpoint:
         if name not in self._names:
             self._names.append(name)
         self._after = (name, link) if len(drawn) else None
-        self.n_saved = len(drawn)
+        self.n_saved, self._stride = len(drawn), drawn.stride
 
     def _hold_again(self) -> None:
         """Hold the folder anew after somebody deleted it."""
@@ -207,7 +216,7 @@ def _require_state(block: Block, path: Path, template: State) -> None:
                 f"{ours.dtype}",
             )
     ours = json.loads(json.dumps(numbers))
-    found = {"n_thinned": 0} | block.run["numbers"]  # earlier versions stopped at draws alone
+    found = {"n_thinned": 0, "n_warmup_evaluations": 0} | block.run["numbers"]  # that earlier versions lack
     if not _is_alike(found, ours):
         raise _unfit(path, "its numbers are not those of such a run")
 

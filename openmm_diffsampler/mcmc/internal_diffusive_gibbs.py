@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 
+from openmm_diffsampler.analysis.landscape import Landscape, Part
 from openmm_diffsampler.coordinates import (
     InternalTarget,
     MissingBondsWarning,
@@ -174,6 +175,17 @@ class InternalDiffusiveGibbs(BatchedSampler):
     def double_bonds(self):
         """Columns of the torsions about the held bonds."""
         return self.target.held
+
+    @property
+    def landscape(self):
+        """Shapes of the fragments that have several, and the conformers that the search found."""
+        parts = [
+            Part(known.fragment.names, known.label, known.lowest.cpu().numpy(), known.free_energies.cpu().numpy())
+            for known in self.basins
+        ]
+        if not self.conformers:
+            return Landscape(parts)
+        return Landscape(parts, self.conformers.x.cpu(), self.conformers.u.cpu().numpy())
 
     @property
     def n_inverted(self):

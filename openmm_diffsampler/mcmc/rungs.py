@@ -84,6 +84,10 @@ class RungKernel(Kernel):
     def parts(self):
         return self.kernel.parts
 
+    @property
+    def evaluations(self):
+        return self.kernel.evaluations
+
     def __call__(self, target, state, generator, adapt=False):
         rows = _rung(self.k, self.n_rungs, state)
         moved = self.kernel(target, state.rows(rows), generator, adapt, inverse_temperature=self.beta)

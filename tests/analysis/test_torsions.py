@@ -213,7 +213,7 @@ def test_results_say_what_has_not_converged(mixed, tmp_path):
     assert sum(row["population"] for row in numbers["wells"]) == pytest.approx(3)
     report = written["report"].read_text()
     for text in (
-        "2 of 3 torsions converged; not C3-C4-C5-C6",
+        "Not converged. At worst C3-C4-C5-C6",
         "no: chains stay in their wells",
         "conformers, from 1 %",
     ):
