@@ -3,6 +3,7 @@
     python benchmarks/molecules.py conformers FOLDER
     python benchmarks/molecules.py starts FOLDER --names clmepip --budget 1e6
     python benchmarks/molecules.py ess FOLDER --names mobley --budget 1e6 --jobs 2
+    python benchmarks/molecules.py done FOLDER --names mobley --budget 2e7 --chains 128
     python benchmarks/molecules.py populations FOLDER --names 'clmepip|haloper' --budget 1e6 --ratio 100
     python benchmarks/molecules.py reference FOLDER --names clmepip --budget 1.6e7
     python benchmarks/molecules.py calibration FOLDER --names clmepip --repeats 200
@@ -21,6 +22,7 @@ conformers: levels up to 8 kJ/mol above the lowest that ETKDG and a minimisation
 starts: populations of levels by runs that are given one conformer after the other to start from.
 ess: evaluations after warm-up for each effective sample (autocorrelation) of the slowest rotatable torsion, ring
     torsion or basin; turns that make a symmetric group the same do not count.
+done: what ends a default run, after how many seconds (with the search before it), and its verdict.
 populations: of levels, by the sampler and by replica exchange in internal coordinates, 12 rungs to seven times the
     temperature, which starts at the conformers of ETKDG and knows of no basins.
 reference: the replica exchange alone.
@@ -44,13 +46,13 @@ import numpy as np
 import torch
 from molecules_files import SOLVENTS, find_molecules, read_molecule
 from molecules_hydration import hydration
-from molecules_measures import calibration, conformers, ess, populations, reference, starts
+from molecules_measures import calibration, conformers, done, ess, populations, reference, starts
 from molecules_peptides import chignolin, peptides
 from molecules_tables import TABLES
 
 MEASURES = {
     measure.__name__: measure
-    for measure in (conformers, starts, ess, populations, reference, calibration, peptides, hydration, chignolin)
+    for measure in (conformers, starts, ess, done, populations, reference, calibration, peptides, hydration, chignolin)
 }
 #: Options that make a row another one.
 _KEY = ("what", "budget", "seed", "chains", "solvent", "ratio", "repeats", "embeddings", "quenched")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 
 import numpy as np
@@ -12,9 +13,11 @@ from molecules_runs import effective_samples, every, observables, run_sampler
 from molecules_tempering import tempering
 
 from openmm_diffsampler import WeightedTrajectory
+from openmm_diffsampler.analysis import torsion_convergence
 from openmm_diffsampler.analysis.populations import population
+from openmm_diffsampler.analysis.verdict import judge
 from openmm_diffsampler.coordinates.rdkit_conformers import rdkit_conformers
-from openmm_diffsampler.mcmc import recommended_sampler
+from openmm_diffsampler.mcmc import Goal, recommended_sampler
 from openmm_diffsampler.targets.units import thermal_energy
 
 #: Conformer levels up to here above the lowest count, kJ/mol.
@@ -97,6 +100,27 @@ def ess(molecule: Molecule, options: Namespace) -> dict:
         "effective samples": samples[slowest],
         "frames": len(run.wt),
         **_cost(run),
+    }
+
+
+def done(molecule: Molecule, options: Namespace) -> dict:
+    """A run as `openmm-diffsampler run` makes it: what ends it, after how long, and what its verdict is."""
+    begin = time.perf_counter()
+    sampler = recommended_sampler(molecule.target, molecule.x)[0]
+    goal = Goal(evaluations=options.budget)
+    wt = sampler.sample(molecule.x, goal=goal, n_chains=options.chains, thinning=2, seed=options.seed)
+    seconds = time.perf_counter() - begin
+    found = judge(wt, sampler.landscape, torsion_convergence(wt), sampler.ended)
+    worst = found.watched[0]
+    return {
+        "converged": found.is_converged,
+        "seconds": round(seconds, 1),
+        "evaluations": sampler.n_spent,
+        "slowest": worst.name,
+        "R-hat": worst.r_hat,
+        "effective samples": worst.effective_sample_size,
+        "sentence": found.sentence,
+        "warnings": list(found.warnings),
     }
 
 

@@ -12,6 +12,8 @@ __all__ = ["TABLES"]
 _QUANTILES = {"median": 50, "90 %": 90, "worst": 100}
 #: Molecules named at the end of a distribution.
 _N_NAMED = 8
+#: In seconds.
+_MINUTE = 60
 
 
 def table(columns: list[str], rows: list[list]) -> str:
@@ -45,6 +47,27 @@ def conformers(rows: list[dict]) -> str:
     text = f"{visited} of {levels} levels visited ({visited / max(levels, 1):.3%}), all of them in "
     text += f"{len(rows) - len(incomplete)} of {len(rows)} molecules"
     return f"{text}.\n\n{table(headers, cells)}" if cells else f"{text}."
+
+
+def done(rows: list[dict]) -> str:
+    """Shares of runs that ended converged, and within a minute; those that did not, with what they say."""
+    n = len(rows)
+    converged = [row for row in rows if row["converged"]]
+    within = sum(row["seconds"] <= _MINUTE for row in converged)
+    seconds = np.array([row["seconds"] for row in rows])
+    times = ", ".join(f"{name} {np.percentile(seconds, q):.0f} s" for name, q in _QUANTILES.items())
+    text = f"{len(converged)} of {n} converged, {within} of them within {_MINUTE} s ({within / n:.1%}); {times}."
+    cells = [
+        [
+            row["molecule"],
+            f"{row['seconds']:.0f}",
+            f"{row['evaluations']:.2g}",
+            " ".join([row["sentence"], *row["warnings"]]),
+        ]
+        for row in rows
+        if not row["converged"] or row["seconds"] > _MINUTE
+    ]
+    return f"{text}\n\n{table(['molecule', 'seconds', 'evaluations', 'verdict'], cells)}" if cells else text
 
 
 def starts(rows: list[dict]) -> str:
