@@ -1,7 +1,8 @@
-"""Conformers of a molecule, found from itself: hot chains whose snapshots are minimised."""
+"""Conformers of a molecule: snapshots of hot chains, and what RDKit embeds where there is RDKit, minimised."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations, cycle
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import torch
 
 from openmm_diffsampler.coordinates.graph import neighbours
 from openmm_diffsampler.coordinates.handedness import signed_volumes
+from openmm_diffsampler.coordinates.rdkit_conformers import rdkit_conformers
 
 from .kernels import HamiltonianKernel
 from .minimisation import minimised
@@ -30,6 +32,9 @@ _N_FIRST, _N_BETWEEN, _N_MINIMISING = 60, 30, 60
 N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
 #: Chains at least; with fewer evaluations there are fewer snapshots.
 _FEWEST = 16
+#: Embeddings by RDKit: at most so many, fewer of larger molecules, whose embeddings are slow, and where the minimisation
+#: of all would take more than this share of the evaluations. A molecule of thirty atoms takes about a second.
+_MOST_EMBEDDINGS, _EMBEDDED_ATOMS, _EMBEDDED_SHARE = 64, 50_000, 0.1
 #: Energy (kT) above the lowest conformer up to which one is kept.
 _WINDOW = 16.0
 #: The same for chains to start from one.
@@ -64,6 +69,9 @@ def find_conformers(
 ) -> Conformers:
     """Conformers up to 16 kT above the lowest one, by Hamiltonian chains at ten times kT whose snapshots are minimised.
 
+    Where RDKit is installed and makes sense of the molecule, up to 64 of its embeddings are minimised too: it knows
+    rings that hot chains do not reach.
+
     Stereocentres and held bonds stay as they are. So do centres whose two equal neighbours a hot chain exchanged: that
     is no new shape.
 
@@ -72,7 +80,7 @@ def find_conformers(
         positions: (n, n_atoms, 3) tensor, nm, to start from.
         n_evaluations: about so many; by default 110,000, or 20,000 where the backend of the target is ``"openmm"``.
             Below 7,000 the positions alone are minimised.
-        seed: of the chains.
+        seed: of the chains and embeddings.
 
     Returns:
         :class:`Conformers`, those that the positions themselves lead to among them; none where u is infinite at them.
@@ -89,6 +97,8 @@ def find_conformers(
         for _ in range(_N_BETWEEN if k else _N_FIRST):
             state = kernel(target, state, generator, adapt=True, inverse_temperature=1 / _HOT)
         snapshots.append(state.x)
+    if n_snapshots:
+        snapshots.append(_embedded(target, positions[0], int(_EMBEDDED_SHARE * n_evaluations / _N_MINIMISING), seed))
     found = minimised(target, target.wrap(torch.cat(snapshots)))
     y = target.wrap(found.x)
     x = target.to_cartesian(y)
@@ -96,6 +106,22 @@ def find_conformers(
     order = found.u.argsort()
     order = order[kept[order]]
     return Conformers(y[order], x[order], found.u[order]).within(_WINDOW)
+
+
+def _embedded(target: InternalTarget, positions: torch.Tensor, n_at_most: int, seed: int) -> torch.Tensor:
+    """Internal coordinates (m, 3N − 6) of embeddings by RDKit; none without RDKit, or if it cannot read the molecule."""
+    topology = target.coordinates.topology
+    n = min(_MOST_EMBEDDINGS, _EMBEDDED_ATOMS // topology.n_atoms**2, n_at_most)
+    none = target.positions.new_empty((0, len(target.coordinates))).to(target.device)
+    if not n:
+        return none
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # poor conformers do no harm: they are minimised, and high ones are left out
+            x = rdkit_conformers(topology, positions.cpu(), n, seed)
+    except (ImportError, ValueError, RuntimeError):
+        return none
+    return target.from_cartesian(target.coordinates.bent(x.to(target.device, target.dtype))) if len(x) else none
 
 
 def _shared(n_evaluations: int) -> tuple[int, int]:

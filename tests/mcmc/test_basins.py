@@ -223,3 +223,23 @@ def test_basins_of_another_molecule_are_refused():
     for broken in ({}, tensors | {"minima": tensors["minima"][:, 1:]}, tensors | {"lowest": tensors["lowest"][:1]}):
         with pytest.raises(ValueError, match="do not fit this molecule"):
             FragmentBasins.from_tensors(RING.fragment, broken)
+
+
+def test_embeddings_find_rings_that_hot_chains_do_not(monkeypatch):
+    """No hot chain flips a ring of such barriers; without RDKit, or if it cannot read the molecule, all goes on."""
+    pytest.importorskip("rdkit")
+    target, x = ring(barrier=60.0)
+
+    def basins():
+        return InternalDiffusiveGibbs(target, x, n_search=30_000).basins
+
+    (found,) = basins()
+    assert (found.lowest[:2] < 0.01).all()
+    assert torch.equal(found.features, basins()[0].features)
+    for error in (ImportError, ValueError):
+
+        def refusing(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("openmm_diffsampler.mcmc.conformers.rdkit_conformers", refusing)
+        assert not basins()
