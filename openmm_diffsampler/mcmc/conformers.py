@@ -32,8 +32,8 @@ _N_FIRST, _N_BETWEEN, _N_MINIMISING = 60, 30, 60
 N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
 #: Chains at least; with fewer evaluations there are fewer snapshots.
 _FEWEST = 16
-#: Embeddings by RDKit: at most so many, fewer of larger molecules, whose embeddings are slow, and where the minimisation
-#: of all would take more than this share of the evaluations. A molecule of thirty atoms takes about a second.
+#: Embeddings by RDKit at most; by the square of the number of atoms, as they take time (thirty atoms: two seconds); by
+#: the share of the evaluations that their minimisation takes.
 _MOST_EMBEDDINGS, _EMBEDDED_ATOMS, _EMBEDDED_SHARE = 64, 50_000, 0.1
 #: Energy (kT) above the lowest conformer up to which one is kept.
 _WINDOW = 16.0
@@ -109,7 +109,7 @@ def find_conformers(
 
 
 def _embedded(target: InternalTarget, positions: torch.Tensor, n_at_most: int, seed: int) -> torch.Tensor:
-    """Internal coordinates (m, 3N − 6) of embeddings by RDKit; none without RDKit, or if it cannot read the molecule."""
+    """Internal coordinates (m, 3N − 6) of embeddings by RDKit; none without it, or if it cannot read the molecule."""
     topology = target.coordinates.topology
     n = min(_MOST_EMBEDDINGS, _EMBEDDED_ATOMS // topology.n_atoms**2, n_at_most)
     none = target.positions.new_empty((0, len(target.coordinates))).to(target.device)
@@ -117,7 +117,7 @@ def _embedded(target: InternalTarget, positions: torch.Tensor, n_at_most: int, s
         return none
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # poor conformers do no harm: they are minimised, and high ones are left out
+            warnings.simplefilter("ignore")  # poor conformers do no harm: what stays high is left out
             x = rdkit_conformers(topology, positions.cpu(), n, seed)
     except (ImportError, ValueError, RuntimeError):
         return none

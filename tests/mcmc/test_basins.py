@@ -109,12 +109,13 @@ def test_chairs_of_unequal_energy():
 
 
 def test_many_basins():
-    """A ring of low barriers has the same shares of its basins with jumps and without: 4 combined standard errors."""
+    """Shares of basins with jumps are those that replica exchange has without: 4 combined standard errors."""
     target, x = ring(bias=0.5, barrier=1.2)
     sampler = InternalDiffusiveGibbs(target, x)
     (basins,) = sampler.basins
     assert basins.n_basins >= 6
-    alone = InternalDiffusiveGibbs(target, x, basin_jumps=False, noise_scales=[0.1])
+    ladder = {"inverse_temperatures": [1, 0.5, 0.25, 0.12], "n_leapfrog": 6}
+    alone = InternalDiffusiveGibbs(target, x, basin_jumps=False, **ladder)
     with_jumps = sampler.sample(x, 200, n_chains=64, n_warmup=60, seed=4)
     without = alone.sample(x, 200, n_chains=64, n_warmup=60, seed=5)
     assert sampler.statistics[0]["guess acceptance"] > 0.05
@@ -134,6 +135,26 @@ def test_nitrogen_inverts(bias):
     sine = torch.as_tensor(md.compute_dihedrals(wt.trajectory, [[2, 0, 1, 3]])[:, 0]).sin()
     share, error = wt.expectation((sine > 0).double())
     assert error < 0.02 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
+
+
+def test_jumps_are_learned_in_warm_up():
+    """A ring that does not leave its chairs by itself gets several jumps, most between them; then all is frozen."""
+    target, x = ring(bias=1.0)
+    sampler = InternalDiffusiveGibbs(target, x)
+
+    def learned(n_draws):
+        sampler.sample(x, n_draws, n_chains=64, n_warmup=100, seed=1)
+        return sampler.kernels[0].shares.state_dict()
+
+    assert learned(1) == learned(20)
+    kernel = sampler.kernels[0]
+    (weights,) = kernel.shares.weights
+    assert 2 <= kernel.shares.trials.n_trials <= 16
+    assert weights[:2].sum() > 0.7 and 1.5 < weights[0] / weights[1] < 6
+    (entries,) = kernel.entries.values()
+    assert len(entries) == sampler.basins[0].n_basins
+    assert kernel.counts["guess"] == kernel.parts["0"] == list(map(sum, zip(*entries, strict=True)))
+    assert all(accepted <= tried for accepted, tried in entries) and entries[1][0] > 0
 
 
 def test_maps_undo_each_other():
