@@ -140,6 +140,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 raise ValueError(f"a noise level has {len(scale)} scales, and there are {len(internal.coordinates)}")
         orders = rotor_orders(target.topology, self.rotatable.values())
         ease = {k: _ROTOR_EASE for k, order in zip(self.rotatable, orders, strict=True) if order > 2}
+        halves = {k: 2 for k, order in zip(self.rotatable, orders, strict=True) if order == 2}
         counts = sweep.n_leapfrog, sweep.n_denoising_steps
 
         n_others = n_leapfrog * n_denoising_steps
@@ -147,7 +148,8 @@ class InternalDiffusiveGibbs(BatchedSampler):
         def kernels(beta):
             made = []
             if n_learned_trials != 0 and blocks:
-                made.append(LearnedTorsionKernel(blocks, n_learned_trials, n_others=n_others, ease=ease))
+                learned = {"n_others": n_others, "ease": ease, "orders": halves}
+                made.append(LearnedTorsionKernel(blocks, n_learned_trials, **learned))
             if n_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
             if n_all_trials and self.rotatable:
