@@ -35,6 +35,9 @@ _FEWEST = 16
 #: Embeddings by RDKit at most; by the square of the number of atoms, as they take time (thirty atoms: two seconds); by
 #: the share of the evaluations that their minimisation takes.
 _MOST_EMBEDDINGS, _EMBEDDED_ATOMS, _EMBEDDED_SHARE = 64, 50_000, 0.1
+#: Atoms (nm) that are nearer than in any bond: a charge fell into another one, as hydrogens of acids do that have no
+#: repulsion of their own. No chain at kT gets there, and the energy has no bottom.
+_FUSED = 0.05
 #: Energy (kT) above the lowest conformer up to which one is kept.
 _WINDOW = 16.0
 #: The same for chains to start from one.
@@ -73,7 +76,7 @@ def find_conformers(
     rings that hot chains do not reach.
 
     Stereocentres and held bonds stay as they are. So do centres whose two equal neighbours a hot chain exchanged: that
-    is no new shape.
+    is no new shape. What ends with two atoms in one place is left out.
 
     Arguments:
         target: with thermal widths.
@@ -102,7 +105,7 @@ def find_conformers(
     found = minimised(target, target.wrap(torch.cat(snapshots)))
     y = target.wrap(found.x)
     x = target.to_cartesian(y)
-    kept = found.u.isfinite() & _same_hands(target, positions[:1], x)
+    kept = found.u.isfinite() & _same_hands(target, positions[:1], x) & ~_is_fused(x)
     order = found.u.argsort()
     order = order[kept[order]]
     return Conformers(y[order], x[order], found.u[order]).within(_WINDOW)
@@ -151,6 +154,12 @@ def spread_starts(conformers: Conformers, basins: list[FragmentBasins], n_chains
     shuffled = torch.randperm(len(near), generator=torch.Generator().manual_seed(0))
     rooms = [cycle(shuffled[places[shuffled] == k].tolist()) for k in places.unique()]
     return near.y[[next(rooms[i % len(rooms)]) for i in range(n_chains)]]
+
+
+def _is_fused(x: torch.Tensor) -> torch.Tensor:
+    """(n,) bool: whether any two atoms are in one place."""
+    first, second = torch.triu_indices(x.shape[1], x.shape[1], 1, device=x.device)
+    return ((x[:, first] - x[:, second]).norm(dim=-1) < _FUSED).any(1)
 
 
 def _same_hands(target: InternalTarget, positions: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Jumps between the basins of rings and nitrogens: known weights, maps that undo each other, starts that spread."""
 
+import copy
 import math
 
 import mdtraj as md
@@ -12,6 +13,8 @@ from openmm import unit
 from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget, load_system
 from openmm_diffsampler.mcmc.basins import FragmentBasins
 from openmm_diffsampler.mcmc.conformers import Conformers, spread_starts
+
+from .torsion_chain import TorsionChain
 
 KT = 8.31446261815324e-3 * 300
 
@@ -264,3 +267,15 @@ def test_embeddings_find_rings_that_hot_chains_do_not(monkeypatch):
 
         monkeypatch.setattr("openmm_diffsampler.mcmc.conformers.rdkit_conformers", refusing)
         assert not basins()
+
+
+def test_charges_that_fall_into_each_other_are_no_conformer():
+    """All cis, the ends of the chain meet, and nothing keeps their charges apart, as of an acid's hydrogen."""
+    chain = TorsionChain((0.0, 0.0, 0.0), height=5.0)
+    system, attraction = copy.deepcopy(chain.target.system), openmm.CustomBondForce("-70/r")
+    attraction.addBond(0, 5, [])
+    system.addForce(attraction)
+    target = OpenMMTarget(system, 300 * unit.kelvin, chain.target.topology, positions=chain.start.numpy())
+    sampler = InternalDiffusiveGibbs(target, chain.start, n_search=30_000)
+    ends = (sampler.conformers.x[:, 0] - sampler.conformers.x[:, 5]).norm(dim=1)
+    assert len(ends) and ends.min() > 0.05
