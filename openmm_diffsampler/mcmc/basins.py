@@ -23,8 +23,6 @@ _SAME = 0.4
 _HIGHEST, _MOST_BASINS = 14.0, 256
 #: The softest curvature that is believed.
 _SOFTEST = 0.05
-#: Share of the jumps that goes to basins however high they are.
-_FLOOR = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,6 @@ class FragmentBasins:
         features: (K, n_features) of the minima.
         lowest: (K,) energies of the minima in kT above the lowest.
         free_energies: (K,) the same with the harmonic entropy of the fragment, u(μ) + ½ log det H.
-        weights: (K,) by which a jump chooses where to.
         minima: (K, d) of the fragment's columns, in thermal widths.
         roots, inverse_roots: (K, d, d) symmetric, of H⁻¹.
         log_determinants: (K,) of the roots.
@@ -53,7 +50,6 @@ class FragmentBasins:
     features: torch.Tensor
     lowest: torch.Tensor
     free_energies: torch.Tensor
-    weights: torch.Tensor
     minima: torch.Tensor
     roots: torch.Tensor
     inverse_roots: torch.Tensor
@@ -71,7 +67,7 @@ class FragmentBasins:
             ValueError: tensors of another fragment, or not all of them.
         """
         n, d = len(tensors.get("lowest", ())), len(fragment.columns)
-        rows, squares = dict.fromkeys(("lowest", "free_energies", "weights", "log_determinants"), (n,)), (n, d, d)
+        rows, squares = dict.fromkeys(("lowest", "free_energies", "log_determinants"), (n,)), (n, d, d)
         n_features = 2 * sum(map(len, fragment.rings)) + len(fragment.centres)
         wanted = rows | {"features": (n, n_features), "minima": (n, d), "roots": squares, "inverse_roots": squares}
         if n < 2 or {name: tuple(t.shape) for name, t in tensors.items()} != wanted:
@@ -131,14 +127,11 @@ def learn_basins(target: InternalTarget, fragment: StiffFragment, conformers: Co
     roots, inverse_roots = ((vectors * values[:, None] ** power) @ vectors.mT for power in (-0.5, 0.5))
     log_determinants = -values.log().sum(1) / 2
     free_energies = u - log_determinants
-    weights = (-(free_energies - free_energies.min()) / 2).exp()
-    weights = (1 - _FLOOR) * weights / weights.sum() + _FLOOR / len(first)
     return FragmentBasins(
         fragment,
         features[first],
         u - u.min(),
         free_energies - free_energies.min(),
-        weights,
         y[:, columns],
         roots,
         inverse_roots,

@@ -1,7 +1,8 @@
-"""Conformers of a molecule, found from itself: hot chains whose snapshots are minimised."""
+"""Conformers of a molecule: snapshots of hot chains, and what RDKit embeds where there is RDKit, minimised."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import combinations, cycle
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import torch
 
 from openmm_diffsampler.coordinates.graph import neighbours
 from openmm_diffsampler.coordinates.handedness import signed_volumes
+from openmm_diffsampler.coordinates.rdkit_conformers import rdkit_conformers
 
 from .kernels import HamiltonianKernel
 from .minimisation import minimised
@@ -30,6 +32,12 @@ _N_FIRST, _N_BETWEEN, _N_MINIMISING = 60, 30, 60
 N_SEARCH, _N_SEARCH_SLOW, _N_SNAPSHOTS = 110_000, 20_000, 4
 #: Chains at least; with fewer evaluations there are fewer snapshots.
 _FEWEST = 16
+#: Embeddings by RDKit at most; by the square of the number of atoms, as they take time (thirty atoms: two seconds); by
+#: the share of the evaluations that their minimisation takes.
+_MOST_EMBEDDINGS, _EMBEDDED_ATOMS, _EMBEDDED_SHARE = 64, 50_000, 0.1
+#: Atoms (nm) that are nearer than in any bond: a charge fell into another one, as hydrogens of acids do that have no
+#: repulsion of their own. No chain at kT gets there, and the energy has no bottom.
+_FUSED = 0.05
 #: Energy (kT) above the lowest conformer up to which one is kept.
 _WINDOW = 16.0
 #: The same for chains to start from one.
@@ -64,15 +72,18 @@ def find_conformers(
 ) -> Conformers:
     """Conformers up to 16 kT above the lowest one, by Hamiltonian chains at ten times kT whose snapshots are minimised.
 
+    Where RDKit is installed and makes sense of the molecule, up to 64 of its embeddings are minimised too: it knows
+    rings that hot chains do not reach.
+
     Stereocentres and held bonds stay as they are. So do centres whose two equal neighbours a hot chain exchanged: that
-    is no new shape.
+    is no new shape. What ends with two atoms in one place is left out.
 
     Arguments:
         target: with thermal widths.
         positions: (n, n_atoms, 3) tensor, nm, to start from.
         n_evaluations: about so many; by default 110,000, or 20,000 where the backend of the target is ``"openmm"``.
             Below 7,000 the positions alone are minimised.
-        seed: of the chains.
+        seed: of the chains and embeddings.
 
     Returns:
         :class:`Conformers`, those that the positions themselves lead to among them; none where u is infinite at them.
@@ -89,13 +100,31 @@ def find_conformers(
         for _ in range(_N_BETWEEN if k else _N_FIRST):
             state = kernel(target, state, generator, adapt=True, inverse_temperature=1 / _HOT)
         snapshots.append(state.x)
+    if n_snapshots:
+        snapshots.append(_embedded(target, positions[0], int(_EMBEDDED_SHARE * n_evaluations / _N_MINIMISING), seed))
     found = minimised(target, target.wrap(torch.cat(snapshots)))
     y = target.wrap(found.x)
     x = target.to_cartesian(y)
-    kept = found.u.isfinite() & _same_hands(target, positions[:1], x)
+    kept = found.u.isfinite() & _same_hands(target, positions[:1], x) & ~_is_fused(x)
     order = found.u.argsort()
     order = order[kept[order]]
     return Conformers(y[order], x[order], found.u[order]).within(_WINDOW)
+
+
+def _embedded(target: InternalTarget, positions: torch.Tensor, n_at_most: int, seed: int) -> torch.Tensor:
+    """Internal coordinates (m, 3N − 6) of embeddings by RDKit; none without it, or if it cannot read the molecule."""
+    topology = target.coordinates.topology
+    n = min(_MOST_EMBEDDINGS, _EMBEDDED_ATOMS // topology.n_atoms**2, n_at_most)
+    none = target.positions.new_empty((0, len(target.coordinates))).to(target.device)
+    if not n:
+        return none
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # poor conformers do no harm: what stays high is left out
+            x = rdkit_conformers(topology, positions.cpu(), n, seed)
+    except (ImportError, ValueError, RuntimeError):
+        return none
+    return target.from_cartesian(target.coordinates.bent(x.to(target.device, target.dtype))) if len(x) else none
 
 
 def _shared(n_evaluations: int) -> tuple[int, int]:
@@ -125,6 +154,12 @@ def spread_starts(conformers: Conformers, basins: list[FragmentBasins], n_chains
     shuffled = torch.randperm(len(near), generator=torch.Generator().manual_seed(0))
     rooms = [cycle(shuffled[places[shuffled] == k].tolist()) for k in places.unique()]
     return near.y[[next(rooms[i % len(rooms)]) for i in range(n_chains)]]
+
+
+def _is_fused(x: torch.Tensor) -> torch.Tensor:
+    """(n,) bool: whether any two atoms are in one place."""
+    first, second = torch.triu_indices(x.shape[1], x.shape[1], 1, device=x.device)
+    return ((x[:, first] - x[:, second]).norm(dim=-1) < _FUSED).any(1)
 
 
 def _same_hands(target: InternalTarget, positions: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -30,9 +30,6 @@ from .torsion_kernels import LearnedTorsionKernel, TorsionNoiseKernel
 __all__ = ["STARTS", "InternalDiffusiveGibbs"]
 
 STARTS = ("conformers", "positions")
-#: Jumps of each fragment a sweep.
-_N_JUMPS = 2
-
 #: Rotors of equal atoms count as so many times faster than they are: their wells are the same.
 _ROTOR_EASE = 3.0
 
@@ -144,19 +141,22 @@ class InternalDiffusiveGibbs(BatchedSampler):
                 raise ValueError(f"a noise level has {len(scale)} scales, and there are {len(internal.coordinates)}")
         orders = rotor_orders(target.topology, self.rotatable.values())
         ease = {k: _ROTOR_EASE for k, order in zip(self.rotatable, orders, strict=True) if order > 2}
+        halves = {k: 2 for k, order in zip(self.rotatable, orders, strict=True) if order == 2}
         counts = sweep.n_leapfrog, sweep.n_denoising_steps
+
+        n_others = n_leapfrog * n_denoising_steps
 
         def kernels(beta):
             made = []
             if n_learned_trials != 0 and blocks:
-                n_others = n_leapfrog * n_denoising_steps
-                made.append(LearnedTorsionKernel(blocks, n_learned_trials, n_others=n_others, ease=ease))
+                learned = {"n_others": n_others, "ease": ease, "orders": halves}
+                made.append(LearnedTorsionKernel(blocks, n_learned_trials, **learned))
             if n_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([(k,) for k in self.rotatable], n_trials, orders))
             if n_all_trials and self.rotatable:
                 made.append(TorsionNoiseKernel([self.rotatable], n_all_trials, name="noise on all torsions"))
             if self._fragments:
-                made.append(BasinJumpKernel(self.basins, _N_JUMPS))
+                made.append(BasinJumpKernel(self.basins, n_others))
             made += [NoiseKernel(s, 0.4 * beta**-0.5, *counts) for s in sweep.noise_scales]
             return [*made, HamiltonianKernel(0.4 * beta**-0.5, *counts)]
 
@@ -244,6 +244,7 @@ class InternalDiffusiveGibbs(BatchedSampler):
             tensors = {name.removeprefix(prefix): t for name, t in saved.items() if name.startswith(prefix)}
             if tensors:
                 self.basins.append(FragmentBasins.from_tensors(fragment, tensors))
+        self._reset()  # what is learned of basins is of these
 
     def _restore(self, saved, generator):
         tensors, numbers = saved

@@ -106,14 +106,17 @@ class TorsionDensity:
         self._refresh()
         return self._log_density[self._bins(angles.detach().cpu())]
 
-    def ideal_jump(self):
-        """Mean :func:`far` jump of the first torsion between independent draws, as the counts have it; 1 before any."""
+    def ideal_jump(self, order=1):
+        """Mean :func:`far` jump of `order` times the first torsion between independent draws, as the counts have it.
+
+        1 before any counts.
+        """
         if not self.n_updates:
             return 1.0
         along = self.counts.reshape(self.n_bins, -1).sum(1)
         spectrum = torch.fft.rfft(along / along.sum())
         shares = torch.fft.irfft(spectrum.abs().square(), self.n_bins)  # of each difference between two draws
-        return float((shares * far(torch.arange(self.n_bins) * (2 * math.pi / self.n_bins))).sum())
+        return float((shares * far(order * torch.arange(self.n_bins) * (2 * math.pi / self.n_bins))).sum())
 
     def state_dict(self):
         packed = base64.b64encode(self.counts.numpy().tobytes()).decode()

@@ -96,14 +96,20 @@ class LearnedTorsionKernel(Kernel):
         n_trials: guesses a call, or None to learn how many.
         n_others: evaluations of the other moves of a sweep.
         ease: column → factor, of torsions that may lag behind.
+        orders: column → n, of torsions that a turn by 2π/n leaves the same, such as 2 of a phenyl ring: such turns
+            achieve nothing. 1 where there is none.
     """
 
-    def __init__(self, blocks, n_trials=None, *, n_others=6, ease=None, name="learned torsions"):
+    def __init__(self, blocks, n_trials=None, *, n_others=6, ease=None, orders=None, name="learned torsions"):
         super().__init__(name)
         self.blocks, self.n_trials = tuple(map(tuple, blocks)), n_trials
         self.densities = [TorsionDensity(len(block)) for block in self.blocks]
         self.shares = TrialShares(self.blocks, n_trials, n_others, ease)
         self.adaptive = [*self.densities, self.shares]
+        self._orders = orders or {}
+
+    def _order(self, column):
+        return self._orders.get(column, 1)
 
     def move(self, target, state, generator, adapt, inverse_temperature=1.0):
         for _ in range(self.shares.n_trials):
@@ -118,7 +124,8 @@ class LearnedTorsionKernel(Kernel):
             accepted, _ = metropolis(inverse_temperature * (state.u - guess.u) + log_q, generator)
             self.count("guess", accepted, str(which))
             if adapt:
-                self.shares.update(which, (accepted[:, None] * far(new - old)).mean(0).tolist())
+                turn = (new - old) * torch.tensor([self._order(k) for k in columns]).to(old)
+                self.shares.update(which, (accepted[:, None] * far(turn)).mean(0).tolist())
             state = state.where(accepted, guess)
         if adapt:
             angles = state.x * target.widths
@@ -130,7 +137,7 @@ class LearnedTorsionKernel(Kernel):
     def _ideal_jumps(self):
         """dict of column → how far independent draws would be apart, by what the densities have seen."""
         return {
-            block[0]: density.ideal_jump()
+            block[0]: density.ideal_jump(self._order(block[0]))
             for block, density in zip(self.blocks, self.densities, strict=True)
             if len(block) == 1
         }

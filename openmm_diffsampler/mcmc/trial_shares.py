@@ -42,6 +42,8 @@ class TrialShares:
         n_trials: of a sweep, where it is fixed, or None to learn it.
         n_others: the evaluations c.
         ease: column → factor on the rate of a torsion that may lag, such as a rotor with wells that are all the same.
+        most: trials a sweep at most, if not as many as there is use for.
+        memory: trials of a block that the mean of what they achieve goes over.
 
     Example:
         >>> shares = TrialShares([(0,), (1,)])
@@ -60,10 +62,14 @@ class TrialShares:
         n_trials: int | None = None,
         n_others: int = 6,
         ease: dict[int, float] | None = None,
+        most: int | None = None,
+        memory: int = 20,
     ) -> None:
-        self.blocks, self.fixed, self.n_others = tuple(blocks), n_trials, n_others
+        self.blocks, self.fixed, self.n_others, self.memory = tuple(blocks), n_trials, n_others, memory
         self.columns = sorted({k for block in blocks for k in block})
         self.ease = torch.tensor([(ease or {}).get(k, 1.0) for k in self.columns], dtype=torch.float64)
+        useful = max(_MOST_PER_EVALUATION * n_others, _MOST_PER_TORSION * len(self.columns))
+        self.most = useful if most is None else min(most, useful)
         place = {k: row for row, k in enumerate(self.columns)}
         self._rows = [[place[k] for k in block] for block in self.blocks]
         self.restart()
@@ -71,10 +77,10 @@ class TrialShares:
     def restart(self) -> None:
         """Even shares, before any warm-up."""
         n = len(self.blocks)
-        self.values = torch.full((n,), 1 / n, dtype=torch.float64)
+        self.values = torch.full((n,), 1 / max(n, 1), dtype=torch.float64)
         self.jumps = [[0.0] * len(block) for block in self.blocks]
         self.n_updates, self.floor = [0] * n, _FLOOR_WARMUP
-        self.n_trials = max(4, len(self.columns)) if self.fixed is None else self.fixed
+        self.n_trials = min(max(4, len(self.columns)), self.most) if self.fixed is None else self.fixed
         self._refresh()
 
     def freeze(self) -> None:
@@ -83,12 +89,12 @@ class TrialShares:
         self._refresh()
 
     def _refresh(self) -> None:
-        self._cumulated = ((1 - self.floor) * self.values + self.floor / len(self.blocks)).cumsum(0)
+        self._cumulated = ((1 - self.floor) * self.values + self.floor / max(len(self.blocks), 1)).cumsum(0)
 
     def update(self, which: int, jumps: Sequence[float]) -> None:
         """Learn from the mean of a·f(Δτ) for each torsion of one block over all chains."""
         self.n_updates[which] += 1
-        weight = max(0.05, 1 / self.n_updates[which])
+        weight = 1 / min(self.memory, self.n_updates[which])
         self.jumps[which] = [old + weight * (new - old) for old, new in zip(self.jumps[which], jumps, strict=True)]
 
     def settle(self, ideal: dict[int, float]) -> None:
@@ -115,8 +121,7 @@ class TrialShares:
         self._refresh()
 
     def _best_number(self, rate: float) -> int:
-        most = max(_MOST_PER_EVALUATION * self.n_others, _MOST_PER_TORSION * len(self.columns))
-        n = torch.arange(1, most + 1, dtype=torch.float64)
+        n = torch.arange(1, self.most + 1, dtype=torch.float64)
         kept = (1 - min(rate, 0.999)) ** n
         return 1 + int(((n + self.n_others) * (1 + kept) / (1 - kept)).argmin())
 

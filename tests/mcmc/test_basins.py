@@ -1,5 +1,6 @@
 """Jumps between the basins of rings and nitrogens: known weights, maps that undo each other, starts that spread."""
 
+import copy
 import math
 
 import mdtraj as md
@@ -12,6 +13,8 @@ from openmm import unit
 from openmm_diffsampler import InternalDiffusiveGibbs, OpenMMTarget, load_system
 from openmm_diffsampler.mcmc.basins import FragmentBasins
 from openmm_diffsampler.mcmc.conformers import Conformers, spread_starts
+
+from .torsion_chain import TorsionChain
 
 KT = 8.31446261815324e-3 * 300
 
@@ -109,12 +112,13 @@ def test_chairs_of_unequal_energy():
 
 
 def test_many_basins():
-    """A ring of low barriers has the same shares of its basins with jumps and without: 4 combined standard errors."""
+    """Shares of basins with jumps are those that replica exchange has without: 4 combined standard errors."""
     target, x = ring(bias=0.5, barrier=1.2)
     sampler = InternalDiffusiveGibbs(target, x)
     (basins,) = sampler.basins
     assert basins.n_basins >= 6
-    alone = InternalDiffusiveGibbs(target, x, basin_jumps=False, noise_scales=[0.1])
+    ladder = {"inverse_temperatures": [1, 0.5, 0.25, 0.12], "n_leapfrog": 6}
+    alone = InternalDiffusiveGibbs(target, x, basin_jumps=False, **ladder)
     with_jumps = sampler.sample(x, 200, n_chains=64, n_warmup=60, seed=4)
     without = alone.sample(x, 200, n_chains=64, n_warmup=60, seed=5)
     assert sampler.statistics[0]["guess acceptance"] > 0.05
@@ -134,6 +138,26 @@ def test_nitrogen_inverts(bias):
     sine = torch.as_tensor(md.compute_dihedrals(wt.trajectory, [[2, 0, 1, 3]])[:, 0]).sin()
     share, error = wt.expectation((sine > 0).double())
     assert error < 0.02 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
+
+
+def test_jumps_are_learned_in_warm_up():
+    """A ring that does not leave its chairs by itself gets several jumps, most between them; then all is frozen."""
+    target, x = ring(bias=1.0)
+    sampler = InternalDiffusiveGibbs(target, x)
+
+    def learned(n_draws):
+        sampler.sample(x, n_draws, n_chains=64, n_warmup=100, seed=1)
+        return sampler.kernels[0].shares.state_dict()
+
+    assert learned(1) == learned(20)
+    kernel = sampler.kernels[0]
+    (weights,) = kernel.shares.weights
+    assert 2 <= kernel.shares.trials.n_trials <= 16
+    assert weights[:2].sum() > 0.7 and 1.5 < weights[0] / weights[1] < 6
+    (entries,) = kernel.entries.values()
+    assert len(entries) == sampler.basins[0].n_basins
+    assert kernel.counts["guess"] == kernel.parts["0"] == list(map(sum, zip(*entries, strict=True)))
+    assert all(accepted <= tried for accepted, tried in entries) and entries[1][0] > 0
 
 
 def test_maps_undo_each_other():
@@ -223,3 +247,35 @@ def test_basins_of_another_molecule_are_refused():
     for broken in ({}, tensors | {"minima": tensors["minima"][:, 1:]}, tensors | {"lowest": tensors["lowest"][:1]}):
         with pytest.raises(ValueError, match="do not fit this molecule"):
             FragmentBasins.from_tensors(RING.fragment, broken)
+
+
+def test_embeddings_find_rings_that_hot_chains_do_not(monkeypatch):
+    """No hot chain flips a ring of such barriers; without RDKit, or if it cannot read the molecule, all goes on."""
+    pytest.importorskip("rdkit")
+    target, x = ring(barrier=60.0)
+
+    def basins():
+        return InternalDiffusiveGibbs(target, x, n_search=30_000).basins
+
+    (found,) = basins()
+    assert (found.lowest[:2] < 0.01).all()
+    assert torch.equal(found.features, basins()[0].features)
+    for error in (ImportError, ValueError):
+
+        def refusing(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("openmm_diffsampler.mcmc.conformers.rdkit_conformers", refusing)
+        assert not basins()
+
+
+def test_charges_that_fall_into_each_other_are_no_conformer():
+    """All cis, the ends of the chain meet, and nothing keeps their charges apart, as of an acid's hydrogen."""
+    chain = TorsionChain((0.0, 0.0, 0.0), height=5.0)
+    system, attraction = copy.deepcopy(chain.target.system), openmm.CustomBondForce("-70/r")
+    attraction.addBond(0, 5, [])
+    system.addForce(attraction)
+    target = OpenMMTarget(system, 300 * unit.kelvin, chain.target.topology, positions=chain.start.numpy())
+    sampler = InternalDiffusiveGibbs(target, chain.start, n_search=30_000)
+    ends = (sampler.conformers.x[:, 0] - sampler.conformers.x[:, 5]).norm(dim=1)
+    assert len(ends) and ends.min() > 0.05

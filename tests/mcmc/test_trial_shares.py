@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from openmm_diffsampler import InternalDiffusiveGibbs
+from openmm_diffsampler.coordinates import InternalTarget
+from openmm_diffsampler.mcmc.state import evaluate
 from openmm_diffsampler.mcmc.torsion_kernels import LearnedTorsionKernel
 from openmm_diffsampler.mcmc.trial_shares import TrialShares
 
@@ -40,6 +42,20 @@ def test_rotors_may_lag():
     """A torsion with ease e counts as e times faster: p₀/p₁ = e^{−3/4}."""
     shares = settled([[0.5], [0.5]], [(0,), (1,)], ease={0: 3.0})
     assert float(shares.values[0] / shares.values[1]) == pytest.approx(3**-0.75, rel=1e-3)
+
+
+def test_turns_of_symmetric_groups_achieve_nothing():
+    """Both wells of a torsion are one where half a turn is no change, alone and in a pair with one that is not."""
+    target, first = InternalTarget(CHAIN.target, CHAIN.start), CHAIN.coordinates.torsions.start
+    generator = torch.Generator().manual_seed(1)
+    for order, least, most in ((1, 0.2, 1.5), (2, 0.0, 0.1)):
+        kernel = LearnedTorsionKernel([(first,), (first + 1,), (first, first + 1)], 8, orders={first: order})
+        for _ in range(10):
+            state = evaluate(target, CHAIN.sample(100, generator) / target.widths)
+            kernel(target, state, generator, adapt=True)
+        single, _, (symmetric, other) = kernel.shares.jumps
+        assert all(least <= jump < most for jump in (single[0], symmetric, kernel.densities[0].ideal_jump(order)))
+        assert other > 0.2
 
 
 def test_number_of_trials():
