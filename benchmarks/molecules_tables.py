@@ -62,12 +62,16 @@ def done(rows: list[dict]) -> str:
             row["molecule"],
             f"{row['seconds']:.0f}",
             f"{row['evaluations']:.2g}",
-            " ".join([row["sentence"], *row["warnings"]]),
+            _said(row),
         ]
         for row in rows
         if not row["converged"] or row["seconds"] > _MINUTE
     ]
     return f"{text}\n\n{table(['molecule', 'seconds', 'evaluations', 'verdict'], cells)}" if cells else text
+
+
+def _said(row: dict) -> str:
+    return " ".join([row["sentence"], *row["warnings"]])
 
 
 def starts(rows: list[dict]) -> str:
@@ -215,5 +219,5 @@ def chignolin(rows: list[dict]) -> str:
 
 TABLES: dict[str, Callable[[list[dict]], str]] = {
     measure.__name__: measure
-    for measure in (conformers, starts, ess, populations, reference, calibration, peptides, hydration, chignolin)
+    for measure in (conformers, starts, ess, done, populations, reference, calibration, peptides, hydration, chignolin)
 }
