@@ -5,7 +5,7 @@ import numpy as np
 from .estimates import Estimate
 from .intervals import population_interval
 
-__all__ = ["Population", "population", "population_in_words", "population_text", "unvisited_bound"]
+__all__ = ["Population", "population", "population_in_words", "population_row", "population_text", "unvisited_bound"]
 
 #: A population of less standard errors has an interval that is not symmetric.
 _SYMMETRIC = 4.0
@@ -122,6 +122,16 @@ def population_text(value, standard_error, bound, interval=None):
     if value == 0:
         return f"not visited (< {bound:.{_first_figure(bound) + 1}f})"
     return "1 (no other visited)" if value == 1 else f"{value:.3f}"
+
+
+def population_row(estimate, bound):
+    """Entries of ``diagnostics.json`` for a :class:`Population`, with the bound of :func:`unvisited_bound`."""
+    row = {"population": estimate.value, "standard error": None, "95 % interval": list(estimate.interval)}
+    if np.isfinite(estimate.standard_error):
+        row["standard error"] = estimate.standard_error
+    elif estimate.value == 0:
+        row["upper bound (95 %)"] = bound
+    return row
 
 
 def population_in_words(row):

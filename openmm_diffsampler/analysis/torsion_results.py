@@ -4,7 +4,7 @@ import numpy as np
 
 from .conformers import conformer_populations, well_populations
 from .free_energy import ALANINE_DIPEPTIDE_BASINS, basin_populations
-from .populations import unvisited_bound
+from .populations import population_row, unvisited_bound
 from .torsion_convergence import worst_first
 from .torsions import backbone_torsions
 
@@ -32,10 +32,10 @@ def torsion_numbers(wt, torsions, convergence):
     names, conformers = conformer_populations(wt, torsions)
     return {
         "torsions": [_convergence(row) for row in worst_first(convergence)],
-        "basins": [{"basin": name} | _population(estimate, bound) for name, estimate in _basins(wt).items()],
+        "basins": [{"basin": name} | population_row(estimate, bound) for name, estimate in _basins(wt).items()],
         "wells": _wells(wt, torsions, bound),
         "conformers": [
-            {"wells": dict(zip(names, wells, strict=True))} | _population(estimate, bound)
+            {"wells": dict(zip(names, wells, strict=True))} | population_row(estimate, bound)
             for wells, estimate in conformers.items()
         ],
     }
@@ -73,14 +73,5 @@ def _wells(wt, torsions, bound):
         for i, (well, estimate) in enumerate(populations[torsion.name].items()):
             row = {"torsion": torsion.name, "symmetric end": torsion.symmetric, "well": well}
             low, high = torsion.wells.limits(i)
-            rows.append(row | {"from / °": low, "to / °": high} | _population(estimate, bound))
+            rows.append(row | {"from / °": low, "to / °": high} | population_row(estimate, bound))
     return rows
-
-
-def _population(estimate, bound):
-    row = {"population": estimate.value, "standard error": None, "95 % interval": list(estimate.interval)}
-    if np.isfinite(estimate.standard_error):
-        row["standard error"] = estimate.standard_error
-    elif estimate.value == 0:
-        row["upper bound (95 %)"] = bound
-    return row

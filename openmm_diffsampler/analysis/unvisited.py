@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .dihedrals import dihedral_angles_of
+from .populations import Population, population
 from .torsions import MoleculeTorsion
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = ["KnownConformer", "Shape", "known_conformers", "shapes_of"]
 _NEAR = 60.0
 #: Conformers up to here (kT) above the lowest one are looked for, and at most so many.
 _WINDOW, _MOST = 6.0, 200
+#: Shapes of which less is populated are given without an error, which costs a pass over all chains.
+_LEAST_ESTIMATED = 1e-3
 #: Conformers of the same energy (kT) and the same sorted distances of heavy atoms (nm) are one by symmetry.
 _SAME_ENERGY, _SAME_DISTANCES = 0.05, 0.02
 
@@ -51,6 +54,7 @@ class Shape:
         part: its name.
         height: energy in kT above the lowest shape.
         inside: (n_frames,) booleans.
+        estimate: its population with standard error and interval, from 1e-3 on; None of rarer ones.
         harmonic: share among the part's shapes by harmonic free energies.
         expected: the same, scaled to the populations of those that were visited.
         entered, left: how often chains came into it and went out, from frame to frame.
@@ -59,6 +63,7 @@ class Shape:
     part: str
     height: float
     inside: np.ndarray
+    estimate: Population | None
     harmonic: float
     expected: float
     entered: int
@@ -104,18 +109,18 @@ def known_conformers(
         same = (labels[kept] == labels[k]).all(1) & _within(angles[kept], angles[k], turns)
         if len(kept) < _MOST and not same.any():
             kept.append(k)
-    population = np.empty(len(kept))
+    share = np.empty(len(kept))
     for row, k in enumerate(kept):
         inside = _within(frames, angles[k], turns)
         for column, label in enumerate(labels[k]):
             inside &= shapes[column] == label
-        population[row] = inside.mean()
+        share[row] = inside.mean()
     u, x = u[kept], x[kept]
     weight = np.exp(u.min() - u)
-    expected = _expected(weight, population)
+    expected = _expected(weight, share)
     twins = _twins(wt, x, u)
     return [
-        KnownConformer(float(u[i] - u[0]), float(population[i]), float(expected[i]), bool(population[twins[i]].any()))
+        KnownConformer(float(u[i] - u[0]), float(share[i]), float(expected[i]), bool(share[twins[i]].any()))
         for i in range(len(kept))
     ]
 
@@ -134,6 +139,7 @@ def shapes_of(wt: WeightedTrajectory, part: Part) -> list[Shape]:
             part.name,
             float(part.energies[k]),
             labels == k,
+            population(wt, labels == k) if (labels == k).mean() >= _LEAST_ESTIMATED else None,
             float(harmonic[k] / harmonic.sum()),
             float(expected[k]),
             int(entered[k]),

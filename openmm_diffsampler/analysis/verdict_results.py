@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .populations import population_in_words, population_row
+from .unvisited import Shape
 from .verdict import Verdict
 
 __all__ = ["conformer_body", "shape_body", "verdict_numbers"]
@@ -39,7 +41,7 @@ def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
             {
                 "part": shape.part,
                 "energy / kT": shape.height,
-                "population": shape.population,
+                **_population(shape),
                 "harmonic": shape.harmonic,
                 "entered": shape.entered,
                 "left": shape.left,
@@ -58,6 +60,12 @@ def verdict_numbers(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def _population(shape: Shape) -> dict[str, Any]:
+    if shape.estimate is None:
+        return {"population": shape.population, "standard error": None}
+    return population_row(shape.estimate, None)
+
+
 def shape_body(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of a table of shapes that matter."""
     columns = ["part", "energy / kT", "population", "harmonic", "ways in", "ways out"]
@@ -65,7 +73,7 @@ def shape_body(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
         [
             row["part"],
             f"{row['energy / kT']:.2f}",
-            f"{row['population']:.4f}" if row["entered"] or row["left"] or row["population"] else "never entered",
+            _in_words(row),
             f"{row['harmonic']:.2g}",
             f"{row['entered']:,}",
             f"{row['left']:,}",
@@ -73,6 +81,12 @@ def shape_body(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
         for row in rows
         if max(row["population"], row["harmonic"]) >= _LEAST
     ]
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    if row["standard error"] is not None or row["population"] == 1:
+        return population_in_words(row)
+    return f"{row['population']:.5f}" if row["population"] else "never entered"
 
 
 def conformer_body(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:

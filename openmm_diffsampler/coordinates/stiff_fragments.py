@@ -15,6 +15,8 @@ from .rings import around_ring, ring_torsions
 from .smallest_rings import ring_parts, smallest_rings
 
 if TYPE_CHECKING:
+    import mdtraj
+
     from .internal import InternalCoordinates
 
 __all__ = ["StiffFragment", "stiff_fragments"]
@@ -70,7 +72,8 @@ def stiff_fragments(coordinates: InternalCoordinates) -> list[StiffFragment]:
     made = []
     for rings in _ring_systems(bonded):
         atoms = set().union(*rings)
-        made.append((atoms, tuple(around_ring(bonded, ring) for ring in rings), "ring system"))
+        what = "ring" if len(rings) == 1 else "rings"
+        made.append((atoms, tuple(around_ring(bonded, ring) for ring in rings), what))
     in_rings = {atom for atoms, _, _ in made for atom in atoms}
     made += [({atom}, (), "nitrogen") for atom in nitrogens if atom not in in_rings]
     return [
@@ -79,10 +82,14 @@ def stiff_fragments(coordinates: InternalCoordinates) -> list[StiffFragment]:
             rings,
             torch.tensor([nitrogens[a] for a in sorted(atoms) if a in nitrogens], dtype=torch.int64).reshape(-1, 4),
             tuple(_columns(coordinates, bonded, atoms)),
-            f"{what} {'-'.join(str(topology.atom(a)) for a in sorted(atoms)[:8])}{'…' if len(atoms) > 8 else ''}",
+            f"{what} {'-'.join(_name(topology, a) for a in sorted(atoms)[:8])}{'…' if len(atoms) > 8 else ''}",
         )
         for atoms, rings, what in made
     ]
+
+
+def _name(topology: mdtraj.Topology, atom: int) -> str:
+    return topology.atom(atom).name if topology.n_residues == 1 else str(topology.atom(atom))
 
 
 def _ring_systems(bonded: dict[int, set[int]]) -> Iterator[list[set[int]]]:
