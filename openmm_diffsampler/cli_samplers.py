@@ -81,7 +81,7 @@ def train(
         words = _command(system, method, preset, steps, setting or [], seed, precision)
         out = OutputFolder(folder, "train", f"{words} --output {shlex.quote(str(folder))}")
         # Of the processes of torchrun, the first has the folder; the others wait for it in fit().
-        is_first = int(os.environ.get("RANK", "0")) == 0
+        is_first = _is_first_process()
         with out.checked(overwrite) if is_first else contextlib.nullcontext():
             sampler = METHODS[method](target, preset, seed=seed, **settings)
             if is_first:
@@ -96,7 +96,7 @@ def train(
                 return
             sampler.record["command"] = words
             out.claim()
-            sampler.save(folder)
+            sampler.save(folder, overwrite=True)  # the folder was checked
             ending.keeps(f"the sampler is in {folder}")
             left = out.finish()
         record = sampler.record
@@ -105,6 +105,15 @@ def train(
         if left:
             say(f"left in {out.checkpoint}, not being of a training: {', '.join(path.name for path in left)}")
         say(f"\nSample with it:\n\n    openmm-diffsampler sample {shlex.quote(str(folder))}")
+
+
+def _is_first_process() -> bool:
+    """By what torchrun sets; RANK alone, as some queues set it, means nothing."""
+    try:
+        return int(os.environ.get("WORLD_SIZE", "1")) < 2 or int(os.environ.get("RANK", "0")) == 0
+    except ValueError:
+        found = ", ".join(f"{name}={os.environ.get(name)}" for name in ("WORLD_SIZE", "RANK"))
+        raise ValueError(f"{found} in the environment: torchrun sets whole numbers; unset them") from None
 
 
 def _command(

@@ -41,6 +41,8 @@ _WRITES = {"run": (*FRAMES, *_ANALYSED), "sample": (*FRAMES, *_ANALYSED), "analy
 _CHECKPOINTS = {"run": (BLOCK, OLD_BLOCK, re.compile(re.escape(WARM_UP))), "train": (STEP,)}
 _WORDS = {"run": "run", "train": "training"}
 _FINISHED = {"run": "a finished run", "train": "a finished sampler", "sample": "finished results"}
+#: What writers of other libraries raise on a full disk, beside OSError.
+_OF_WRITERS = (RuntimeError, TypeError, SystemError)
 _SAMPLER_ENTRIES = {"format", "method", "preset", "settings", "target", "training"}
 
 
@@ -127,13 +129,13 @@ class OutputFolder:
         except FileNotFoundError:
             if (self.folder / _NOTE).exists():
                 raise
-        except ValueError:
-            raise
         except OSError as error:
             if error.errno is not None and error.filename is None:
                 error.filename = str(self.folder)
             raise
-        except Exception as error:  # writers of other libraries raise anything on a full disk
+        except _OF_WRITERS as error:
+            if not _is_of_a_writer(error):
+                raise
             raise OSError(errno.EIO, f"the results cannot be written ({error})", str(self.folder)) from error
         self._write_note()
         return write_results(wt, self.folder, **what)
@@ -160,6 +162,11 @@ class OutputFolder:
                 f"{self.folder} holds an unfinished {_WORDS[theirs]}, which stays as it is; go on with it by the "
                 f"command that began it{how}, or choose another --output"
             )
+        results = our_results(self.folder)[0].intersection(FRAMES)
+        if self.command == "analyse" and results:
+            raise FileExistsError(
+                f"{self.folder} holds the results of a run, whose report would be replaced; choose another --output"
+            )
         finished = self._is_finished(note)
         if finished and not overwrite:
             raise FileExistsError(
@@ -176,7 +183,8 @@ class OutputFolder:
                 f"{self.folder} exists and is not empty; choose another --output, or pass --overwrite"
             )
         self._noted = bool(note["command"])
-        self._forgets = overwrite and (finished or self.command == "run")
+        # What is unfinished is gone on with: the same words, typed again after an interrupt, lose nothing.
+        self._forgets = overwrite and finished
 
     def _is_finished(self, note: dict) -> bool:
         if self.command == "analyse" or note["command"] == self.command:
@@ -229,6 +237,14 @@ class OutputFolder:
                 (self.folder / _NOTE).unlink(missing_ok=True)
                 if is_empty:
                     self.checkpoint.rmdir()
+
+
+def _is_of_a_writer(error: BaseException) -> bool:
+    """Whether another library raised it, while writing, and not our own analysis."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or not trace.tb_frame.f_globals.get("__name__", "").startswith("openmm_diffsampler.")
 
 
 def default_folder(name: str, ending: str) -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +18,18 @@ from filelock import FileLock, Timeout
 from .quoting import shortened
 from .whole_files import write_whole
 
-__all__ = ["LOCK_FILES", "FolderInUseError", "held"]
+__all__ = ["LOCK_FILES", "FolderInUseError", "UnlockedFolderWarning", "held"]
 
 #: The lock, and who holds it.
 LOCK_FILES = _LOCK, _HOLDER = ".in-use.lock", ".in-use.json"
+
+
+#: What file systems without locks say, such as NFS without its lock daemon.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class UnlockedFolderWarning(UserWarning):
+    """The folder cannot be locked, so that nothing keeps a second process out of it."""
 
 
 class FolderInUseError(OSError):
@@ -36,6 +46,9 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
         FolderInUseError: somebody else holds it; the message says who.
 
+    Warns:
+        UnlockedFolderWarning: the file system has no locks.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, held(folder):
@@ -50,20 +63,45 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / _LOCK), folder / _HOLDER
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where it falls back on the existence of a file
+            lock.acquire(timeout=0)
     except Timeout:
         raise FolderInUseError(
-            f"{folder} is in use by {_holder(holder)}; wait for it to end, or choose another folder"
+            f"{folder} is in use by {_holder(holder)}; wait for it to end, or choose another folder. If it has ended, "
+            f"on a machine that has been switched off, delete {folder / _LOCK}"
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"the file system of {folder} cannot lock files ({error.strerror}): make sure that one process alone "
+            "writes to it",
+            UnlockedFolderWarning,
+            stacklevel=4,
+        )
+        yield
+        return
+    ours = _inode(folder / _LOCK)
     try:
         us = {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         write_whole(holder, json.dumps(us) + "\n")
         yield
     finally:
-        for path in (holder, folder / _LOCK):
-            with contextlib.suppress(OSError):  # a folder that may not be written to any more, or is no folder
-                path.unlink(missing_ok=True)
+        # Or the folder was deleted and made anew, and the lock in it is another's.
+        if ours is None or _inode(folder / _LOCK) == ours:
+            for path in (holder, folder / _LOCK):
+                with contextlib.suppress(OSError):  # a folder that may not be written to any more, or is no folder
+                    path.unlink(missing_ok=True)
         lock.release()
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _holder(path: Path) -> str:

@@ -10,7 +10,14 @@ from openmm_diffsampler._common.sealed_files import DamagedFileError, UnsealedFi
 
 __all__ = ["FIGURES", "FRAMES", "NUMBERS", "REPORT", "matching", "our_results"]
 
-FRAMES = ("trajectory.*",)
+#: Names that ``write_results`` gives them; a user's ``trajectory.backup.dcd`` is none of ours.
+FRAMES = (
+    "trajectory.dcd",
+    "trajectory.npz",
+    "trajectory.topology.pdb",
+    "trajectory.weights.npz",
+    "trajectory.colvar",
+)
 FIGURES = (
     "ramachandran.png",
     "torsions.png",

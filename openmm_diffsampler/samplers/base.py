@@ -284,19 +284,24 @@ class Sampler(ABC):
             return None
         return forward_diagnostics(log_weights, self.held_out)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ``sampler.json`` (settings and how the weights came about) and ``model.safetensors`` into `folder`.
 
         A molecule that is not a built-in one in every respect is saved beside them, in ``system/``. ``sampler.json``
-        has checksums of all of it.
+        has checksums of all of it. A sampler that is there is replaced.
+
+        Arguments:
+            folder: made if absent.
+            overwrite: whether files of these names that are of no sampler are replaced too.
 
         Raises:
+            FileExistsError: there are such files.
             OSError: a file cannot be written; a sampler that was there stays.
 
         Warns:
             UnsavedSystemWarning: the molecule cannot be saved, and has to be given when the sampler is loaded.
         """
-        save_folder(self, folder)
+        save_folder(self, folder, overwrite)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], target: Target | None = None, *, trust: bool = False) -> Sampler:

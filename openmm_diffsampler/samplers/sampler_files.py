@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import torch
 from openmm import OpenMMException
 
 from openmm_diffsampler._common.quoting import shortened, shown
-from openmm_diffsampler._common.sealed_files import DamagedFileError, file_hash, sealed_json
+from openmm_diffsampler._common.sealed_files import DamagedFileError, UnsealedFileWarning, file_hash, sealed_json
 from openmm_diffsampler._common.whole_files import written_whole
 from openmm_diffsampler.targets import Target
 from openmm_diffsampler.targets.system import system_directory
@@ -20,7 +22,7 @@ from openmm_diffsampler.targets.system_hash import is_hash_of
 from .allocation_limit import limited_allocation
 from .loaded_states import load_weights
 from .sampler_description import DESCRIPTION, FORMAT, description
-from .saved_systems import SYSTEM_FILE, recorded_target, save_target
+from .saved_systems import SYSTEM, SYSTEM_FILE, recorded_target, save_target
 from .state_files import load_state, save_state
 
 if TYPE_CHECKING:
@@ -46,9 +48,11 @@ _UNFIT = (
 )
 
 
-def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
+def save_folder(sampler: Sampler, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Write a :class:`~openmm_diffsampler.samplers.Sampler`; see :meth:`Sampler.save`."""
     folder = Path(folder)
+    if not overwrite:
+        _require_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     system = save_target(sampler.target.frames_of, folder)
     state = {"model": dict(sampler.average.state_dict()), "sampling": sampler._sampling_state()}
@@ -68,6 +72,23 @@ def save_folder(sampler: Sampler, folder: str | os.PathLike[str]) -> None:
             "system": system,
         }
         text.write_text(sealed_json(saved), encoding="utf-8", newline="\n")
+
+
+def _require_own(folder: Path) -> None:
+    """Raise for files that a sampler would replace and that are not of one."""
+    saved: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError, DamagedFileError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsealedFileWarning)
+        saved = description(folder)
+    ours = {DESCRIPTION, _WEIGHTS} if saved else set()
+    if saved.get("system") is not None:
+        ours.add(SYSTEM)
+    foreign = [name for name in (DESCRIPTION, _WEIGHTS, SYSTEM) if name not in ours and (folder / name).exists()]
+    if foreign:
+        raise FileExistsError(
+            f"{folder} has {', '.join(foreign)}, which no sampler wrote, or not the one that is there; save into "
+            "another folder, or pass overwrite=True"
+        )
 
 
 def load_folder(

@@ -1,11 +1,14 @@
 """One process a folder."""
 
+import errno
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from openmm_diffsampler._common.folder_lock import FolderInUseError, held
+from openmm_diffsampler._common import folder_lock
+from openmm_diffsampler._common.folder_lock import FolderInUseError, UnlockedFolderWarning, held
 
 HOLD = """
 import sys
@@ -42,4 +45,25 @@ def test_an_error_lets_go(tmp_path):
     with pytest.raises(RuntimeError), held(tmp_path):
         raise RuntimeError
     with held(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_folder_that_was_made_anew_is_left_alone(tmp_path):
+    with held(tmp_path / "out"):
+        shutil.rmtree(tmp_path / "out")
+        with held(tmp_path / "out"):
+            inside = sorted(path.name for path in (tmp_path / "out").iterdir())
+            shutil.copytree(tmp_path / "out", tmp_path / "copy")
+        shutil.move(tmp_path / "copy", tmp_path / "out2")
+        shutil.rmtree(tmp_path / "out")
+        shutil.move(tmp_path / "out2", tmp_path / "out")  # as if another held it now
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == inside
+
+
+def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch):
+    def refused(*args, **kwargs):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folder_lock.FileLock, "acquire", refused)
+    with pytest.warns(UnlockedFolderWarning, match="No locks available"), held(tmp_path):
         pass

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from openmm_diffsampler import WeightedTrajectory
+from openmm_diffsampler import WeightedTrajectory, output_folder
 from openmm_diffsampler._common.checkpoint_folders import MAKER
 from openmm_diffsampler._common.folder_lock import held
 from openmm_diffsampler._common.sealed_files import write_tensors
 from openmm_diffsampler.analysis import write_results
 from openmm_diffsampler.analysis.result_files import our_results
+from openmm_diffsampler.mcmc.draws import Draws
 from openmm_diffsampler.output_folder import OutputFolder, unfinished_training
 from tests.integration.shell import process
 
@@ -109,6 +111,66 @@ def test_overwriting_replaces_results_and_leaves_other_files(command, tmp_path):
     refused = command(*RUN, "--overwrite")
     assert refused.exit_code == 1 and "comparison.png" in refused.stderr
     assert files(out) == new | {"comparison.png": b"mine"}
+
+
+def test_an_interrupted_overwriting_run_goes_on_when_it_is_repeated(command, tmp_path, monkeypatch):
+    """The same words again lose nothing of what was interrupted, and give what the whole run gives."""
+    words = ["run", "gmm40", "--chains", "20", "--draws", "40", "--warmup", "2", "--no-progress"]
+    assert command(*words, "--output", "whole").exit_code == 0
+    assert command(*RUN).exit_code == 0
+    append, calls = Draws.append, []
+
+    def interrupted(self, *args):
+        if self.n_draws == 40:  # and no short run that settings come from
+            calls.append(1)
+            if len(calls) == 30:
+                signal.raise_signal(signal.SIGINT)
+        append(self, *args)
+
+    monkeypatch.setattr(Draws, "append", interrupted)
+    first = command(*words, "--output", "out", "--overwrite")
+    assert (first.exit_code, len(calls)) == (130, 30), first.stderr
+    assert list((tmp_path / "out" / "checkpoint").glob("block-*"))
+    again = command(*words, "--output", "out", "--overwrite")
+    assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout and len(calls) == 40
+    ours, theirs = (WeightedTrajectory.load(tmp_path / name / "trajectory.npz") for name in ("whole", "out"))
+    assert torch.equal(ours.x, theirs.x)
+
+
+def test_a_run_keeps_a_copy_that_the_user_made(command, tmp_path):
+    """Also where the results are of an earlier version, whose numbers do not list their files."""
+    assert command(*RUN).exit_code == 0
+    numbers = json.loads((tmp_path / "out" / "diagnostics.json").read_text())
+    del numbers["sha256"], numbers["files"]
+    (tmp_path / "out" / "diagnostics.json").write_text(json.dumps(numbers))
+    (tmp_path / "out" / "trajectory.backup.dcd").write_text("mine")
+    assert command(*RUN, "--overwrite").exit_code == 0
+    assert (tmp_path / "out" / "trajectory.backup.dcd").read_text() == "mine"
+
+
+def test_an_analysis_does_not_replace_the_report_of_a_run(command, tmp_path):
+    assert command(*RUN).exit_code == 0
+    before = files(tmp_path)
+    refused = command("analyse", "out/trajectory.npz", "--output", "out")
+    assert refused.exit_code == 1 and "whose report would be replaced" in refused.stderr
+    assert files(tmp_path) == before
+
+
+def test_a_rank_without_a_world_is_that_of_a_queue(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert command(*TRAIN).exit_code == 0 and (tmp_path / "out" / "sampler.json").exists()
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    refused = command(*TRAIN, "--overwrite")
+    assert refused.exit_code == 1 and "WORLD_SIZE=many" in refused.stderr
+
+
+def test_errors_of_an_analysis_are_none_of_the_disk(tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise KeyError("phi")
+
+    monkeypatch.setattr(output_folder, "write_results", broken)
+    with pytest.raises(KeyError):
+        OutputFolder(tmp_path, "run").write(None)
 
 
 def test_numbers_that_were_changed_are_not_ours(tmp_path):

@@ -40,6 +40,21 @@ def shipped(tmp_path):
     return copy
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "sampler.json", "system/system.xml"])
+def test_files_that_no_sampler_wrote_are_kept(tmp_path, name):
+    sampler = load_pretrained("gmm40", "idem")
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(FileExistsError, match=name.split("/")[0]):
+        sampler.save(tmp_path / "out")
+    assert mine.read_text() == "mine" and len(list((tmp_path / "out").rglob("*"))) == 1 + ("/" in name)
+    for _ in range(2):  # a sampler's own may be replaced
+        sampler.save(tmp_path / "new")
+    sampler.save(tmp_path / "out", overwrite=True)
+    assert len(load_sampler(tmp_path / "out").sample(5, seed=0)) == 5
+
+
 def edited(folder, **changes):
     """Change entries of sampler.json, and seal it again."""
     path = folder / "sampler.json"
