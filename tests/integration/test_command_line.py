@@ -123,14 +123,14 @@ def test_train_and_sample_a_molecule_of_ones_own(command, tmp_path):
 
 
 def test_train_interrupted_and_run_again(command, tmp_path):
-    call = process(*TRAIN, "--steps", "400")
+    call = process(*TRAIN, "--steps", "200")
     interrupted = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "lj13-idem" / "metrics.csv").exists() and interrupted.poll() is None:
         time.sleep(0.02)
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate()
     assert interrupted.returncode == 130 and "the same command goes on from there" in " ".join(errors.split())
-    again = command(*TRAIN, "--steps", "400")
+    again = command(*TRAIN, "--steps", "200")
     assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout
 
 

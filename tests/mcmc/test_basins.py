@@ -133,7 +133,7 @@ def test_nitrogen_inverts(bias):
     wt = sampler.sample(x, 50, n_chains=192, n_warmup=60, seed=6)
     sine = torch.as_tensor(md.compute_dihedrals(wt.trajectory, [[2, 0, 1, 3]])[:, 0]).sin()
     share, error = wt.expectation((sine > 0).double())
-    assert error < 0.02 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
+    assert error < 0.03 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
 
 
 def test_maps_undo_each_other():

@@ -11,7 +11,6 @@ from openmm_diffsampler.samplers import load_sampler
 from openmm_diffsampler.samplers.dikl_settings import dikl_settings, published_ratios
 
 from .small_dikl import FEW, SMALL
-from .two_processes import run_in_two_processes
 
 
 class StoppedError(Exception):
@@ -86,6 +85,7 @@ def test_weights_of_an_earlier_version_are_refused(trained):
         trained.sampling.diffusion.load_sampling_state(state)
 
 
+@pytest.mark.usefixtures("few_measured")
 @pytest.mark.parametrize(
     "make",
     [gmm40, ManyWell, DoubleWell, lambda: load_system("lj13").target(), lambda: GaussianMixture([[0.0]], scales=1.0)],
@@ -128,6 +128,7 @@ def test_the_weights_that_come_with_forty_modes():
     assert wt.effective_sample_size > 0.5 * 2000 and abs(wt.log_Z) < 4 * wt.log_Z_standard_error
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_a_molecule_in_internal_coordinates():
     target = load_system("alanine-dipeptide").target()
     settings = FEW | {"n_exploration": 30_000, "n_chains": 16, "n_warmup": 5}
@@ -180,32 +181,6 @@ def test_refused_before_work():
         sampler.sample(3, "encoder", n_refine=3)
     with pytest.raises(ValueError, match="n_refine is -1"):
         sampler.sample(3, None, n_refine=-1)
-
-
-SCRIPT = """
-import os
-import time
-from pathlib import Path
-
-import torch
-from openmm_diffsampler import DiKL, GaussianMixture
-
-target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
-small = dict(batch_size=16, width=8, score_width=8, path_width=8, encoder_width=8, n_final_steps=4, n_pool=32)
-sampler = DiKL(target, patience=5, learning_rate=1e-9, **small).fit(200)
-fitted = [float(p.double().sum()) for p in sampler.sampling.diffusion.parameters()]
-size = float(sampler.sampling.diffusion.tables.size.sum())
-found = sampler.record["n_steps"], size, fitted, sampler.sampling.step_size
-Path(f"{torch.distributed.get_rank()}.txt").write_text(repr(found))
-torch.distributed.barrier()
-time.sleep(1)  # while the other one, too, gets to know
-os._exit(0)  # what is tested is over; taking the group down may abort
-"""
-
-
-def test_two_processes_stop_together_and_sample_alike(tmp_path):
-    first, second = run_in_two_processes(SCRIPT, tmp_path)
-    assert first == second and int(first[1:].split(",")[0]) < 200
 
 
 def test_the_weights_that_come_with_four_particles():

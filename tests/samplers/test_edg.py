@@ -12,7 +12,6 @@ from openmm_diffsampler.samplers.latent import Latent
 from openmm_diffsampler.samplers.latent_diffusion import LatentDiffusion
 
 from .small_edg import COLD, FEW, SMALL
-from .two_processes import run_in_two_processes
 
 
 def test_the_bound_is_tight_for_a_gaussian():
@@ -67,6 +66,7 @@ def test_both_forms_of_the_loss_have_one_mean(make):
         assert abs(float((denoising - implicit).mean())) < 4 * float(error)
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_evaluations_are_counted():
     target = DoubleWell()
     sampler = EDG(target, **FEW | {"n_leapfrog": 3, "n_descent": 2, "n_cooling": 4}).fit(2)
@@ -79,6 +79,7 @@ def test_evaluations_are_counted():
     assert target.n_evaluations - counted == 2 * decoded + 10 * 4 * 5  # leapfrog steps of each level
 
 
+@pytest.mark.usefixtures("few_measured")
 @pytest.mark.parametrize("form", ["denoising", "implicit"])
 def test_a_run_goes_on_where_it_stopped(form, tmp_path):
     target = GaussianMixture([[-2.0], [2.0]], scales=0.5)
@@ -102,6 +103,7 @@ def test_a_run_goes_on_where_it_stopped(form, tmp_path):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("few_measured")
 @pytest.mark.parametrize(
     "make",
     [gmm40, ManyWell, DoubleWell, lambda: load_system("lj13").target(), lambda: GaussianMixture([[0.0]], scales=1.0)],
@@ -116,6 +118,7 @@ def test_every_preset_trains_and_samples(make, preset):
     assert raw.x.shape == weighted.x.shape == (4, *target.event_shape)
 
 
+@pytest.mark.usefixtures("few_measured")
 def test_a_molecule_in_internal_coordinates():
     target = load_system("alanine-dipeptide").target()
     cooled = {"beta_end": 0.5, "n_cooling": 2}
@@ -157,32 +160,6 @@ def test_refused_before_work():
         sampler.sample(3, None, n_cooling=3)
     with pytest.raises(TypeError, match=r"n_draws is 1\.5"):
         sampler.sample(3, "path", n_draws=1.5)
-
-
-SCRIPT = """
-import os
-import time
-from pathlib import Path
-
-import torch
-from openmm_diffsampler import EDG, GaussianMixture
-
-target = GaussianMixture([[-2.0], [2.0]], scales=0.5, weights=[1, 3])
-small = dict(batch_size=16, width=8, score_width=8, n_leapfrog=1, n_final_steps=4, n_pool=64)
-small |= dict(beta_start=0.1, beta_end=0.5, n_cooling=3, curved_noise=True)
-sampler = EDG(target, **small).fit(5)
-wt = sampler.sample(50, seed=1)
-found = float(sampler.tables.size.sum()), float(wt.x.sum()), wt.log_Z
-Path(f"{torch.distributed.get_rank()}.txt").write_text(repr(found))
-torch.distributed.barrier()
-time.sleep(1)  # while the other one, too, gets to know
-os._exit(0)  # what is tested is over; taking the group down may abort
-"""
-
-
-def test_two_processes_sample_alike(tmp_path):
-    first, second = run_in_two_processes(SCRIPT, tmp_path)
-    assert first == second
 
 
 def test_the_weights_that_come_with_four_particles():

@@ -86,7 +86,7 @@ def test_a_cooled_sampler_is_loaded_as_it_was(cooled, tmp_path):
 def test_draws_make_weights_more_even_and_keep_their_mean(trained):
     none, some = (trained.sample(2000, "path", seed=1, n_levels=12, n_draws=k) for k in (0, 20))
     assert some.effective_sample_size > 1.2 * none.effective_sample_size
-    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.15
+    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.2
 
 
 def test_draws_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
