@@ -130,7 +130,7 @@ def test_nitrogen_inverts(bias):
     sampler = InternalDiffusiveGibbs(target, x, starts="positions")
     (basins,) = sampler.basins
     assert basins.fragment.names == "nitrogen MOL0-N" and basins.n_basins == 2
-    wt = sampler.sample(x, 50, n_chains=192, n_warmup=60, seed=6)
+    wt = sampler.sample(x, 80, n_chains=192, n_warmup=60, seed=6)
     sine = torch.as_tensor(md.compute_dihedrals(wt.trajectory, [[2, 0, 1, 3]])[:, 0]).sin()
     share, error = wt.expectation((sine > 0).double())
     assert error < 0.03 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
