@@ -12,11 +12,11 @@ def require_nothing_bad(report):
     assert not report.bad(), f"{report.table()}\n{report.all_examples()}"
 
 
-def test_a_few_hundred_inputs():
-    report = campaign(600, seed=0, with_bombs=False)
+def test_two_hundred_inputs():
+    report = campaign(200, seed=0, with_bombs=False)
     require_nothing_bad(report)
     found = sum(row["clear error"] for row in report.counts.values())
-    assert found > 300  # most damage is told
+    assert found > 100  # most damage is told
 
 
 @pytest.mark.slow
@@ -27,10 +27,10 @@ def test_ten_thousand_inputs():
 
 
 def test_a_campaign_notices_what_no_loader_may_do():
-    report = campaign(18, loaders=list(CANARIES), seconds=2.0)
+    report = campaign(12, loaders=list(CANARIES), seconds=1.0)
     assert set(report.bad()) == set(CANARIES)
     for canary, row in report.counts.items():
-        assert row[canary] >= 2 and row.total() == 3, f"{canary}: {report.table()}"  # a file may be gone
+        assert row[canary] >= 1 and row.total() == 2, f"{canary}: {report.table()}"  # a file may be gone
     assert all(name in report.all_examples() for name in CANARIES)
 
 

@@ -23,23 +23,23 @@ def test_systems_lists_the_built_in_ones(tmp_path):
 
 
 def test_run_killed_and_run_again_equals_a_whole_run(command, tmp_path):
-    whole = command("run", "alanine-dipeptide", *SHORT, "--output", "whole")
+    words = ["run", "alanine-dipeptide-vacuum", *SHORT, "--output"]
+    whole = command(*words, "whole")
     assert whole.exit_code == 0, whole.stderr
-    call = process("run", "alanine-dipeptide", *SHORT, "--output", "killed")
-    killed = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen(process(*words, "killed"), cwd=tmp_path, stdout=subprocess.DEVNULL)
     while not list(tmp_path.glob("killed/checkpoint/block-000000[123]*")) and killed.poll() is None:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    again = completed("run", "alanine-dipeptide", *SHORT, "--output", "killed", cwd=tmp_path)
-    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+    again = command(*words, "killed")
+    assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout
     one, two = (WeightedTrajectory.load(tmp_path / name / "trajectory.dcd") for name in ("whole", "killed"))
     assert torch.equal(one.x, two.x) and torch.equal(one.reduced_potential, two.reduced_potential)
     names = {path.name for path in (tmp_path / "whole").iterdir()}
     assert {"ramachandran.png", "energy.png", "chains.png", "report.html", "trajectory.topology.pdb"} <= names
     numbers = json.loads((tmp_path / "whole" / "diagnostics.json").read_text())
     assert {"effective sample size", "R-hat"} <= set(numbers["observables"][0]) and len(numbers["levels"]) == 2
-    refused = command("run", "alanine-dipeptide", *SHORT, "--output", "whole")
+    refused = command(*words, "whole")
     assert refused.exit_code == 1 and "--overwrite" in refused.stderr
     analysed = command("analyse", "whole/trajectory.dcd")
     assert analysed.exit_code == 0 and (tmp_path / "whole/trajectory-analysis/report.html").exists()
@@ -123,15 +123,15 @@ def test_train_and_sample_a_molecule_of_ones_own(command, tmp_path):
 
 
 def test_train_interrupted_and_run_again(command, tmp_path):
-    call = process(*TRAIN, "--steps", "400")
+    call = process(*TRAIN, "--steps", "200")
     interrupted = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "lj13-idem" / "metrics.csv").exists() and interrupted.poll() is None:
         time.sleep(0.02)
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate()
     assert interrupted.returncode == 130 and "the same command goes on from there" in " ".join(errors.split())
-    again = completed(*TRAIN, "--steps", "400", cwd=tmp_path)
-    assert again.returncode == 0 and "going on from the checkpoint" in again.stdout
+    again = command(*TRAIN, "--steps", "200")
+    assert again.exit_code == 0 and "going on from the checkpoint" in again.stdout
 
 
 def test_wrong_settings_are_one_line(command):

@@ -61,9 +61,12 @@ WRITING = "openmm_diffsampler.output_folder.write_results"
 BEGUN = "openmm_diffsampler.output_folder.OutputFolder.begin"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+ANYWHERE = [(name, place) for name, places in PLACES.items() for place in [*places, BEGUN, WRITING]]
+
+
 @pytest.mark.parametrize(
-    ("name", "place"), [(name, place) for name, places in PLACES.items() for place in [*places, BEGUN, WRITING]]
+    ("name", "place", "number", "code"),
+    [(*where, signal.SIGINT, 130) for where in ANYWHERE] + [(name, WRITING, signal.SIGTERM, 143) for name in PLACES],
 )
 def test_a_signal_anywhere_ends_a_command_in_one_line(command, tmp_path, monkeypatch, name, place, number, code):
     if name == "train" and place == WRITING:
@@ -151,8 +154,8 @@ def test_handlers_are_put_back():
     assert seen == [before[1]]  # only the main thread may set them
 
 
-SIZES = {"run": (10, 1000, 15_000, 60_000), "train": (10, 1000, 10_000), "sample": (10, 1000, 15_000)}
-SIZES["analyse"] = (10, 300, 1000)
+SIZES = {"run": (10, 1000, 15_000, 60_000), "train": (10, 10_000), "sample": (10, 15_000)}
+SIZES["analyse"] = (10, 1000)
 
 
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in SIZES.items() for size in sizes])

@@ -1,6 +1,7 @@
 """The examples run as they are, in their short form."""
 
 import csv
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,16 +16,26 @@ import openmm_diffsampler as ods
 FOLDER = Path(__file__).parents[2] / "examples"
 ANALYSIS = FOLDER / "analyse_weighted.py"
 EXAMPLES = sorted(set(FOLDER.glob("*.py")) - {ANALYSIS})
+#: Markov chains, a trained generator, a script of OpenMM: one of each kind in every run of the tests.
+QUICK = {"own_molecule", "edg", "openmm_script"}
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example(path, tmp_path):
-    result = subprocess.run([sys.executable, path, "--short"], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "report.html" in result.stdout and list(tmp_path.glob("*/report.html"))
+def run(path, tmp_path, monkeypatch, *words):
+    """As a script, in this process, which has imported already what takes seconds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(path), *words])
+    runpy.run_path(str(path), run_name="__main__")
 
 
-def test_analysis_of_weighted_samples(tmp_path):
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[] if p.stem in QUICK else pytest.mark.slow) for p in EXAMPLES]
+)
+def test_example(path, tmp_path, monkeypatch, capsys):
+    run(path, tmp_path, monkeypatch, "--short")
+    assert "report.html" in capsys.readouterr().out and list(tmp_path.glob("*/report.html"))
+
+
+def test_analysis_of_weighted_samples(tmp_path, monkeypatch):
     """Thermal noise on the built-in configuration, and φ turned about its bond; every hundredth frame counts twice."""
     molecule = ods.load_system("alanine-dipeptide")
     topology, rng = molecule.mdtraj_topology, np.random.default_rng(0)
@@ -39,9 +50,7 @@ def test_analysis_of_weighted_samples(tmp_path):
         temperature=molecule.temperature,
     )
     wt.save(tmp_path / "alanine-dipeptide-samples.dcd")
-    call = [sys.executable, ANALYSIS, "alanine-dipeptide-samples.dcd", "analysis"]
-    result = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    run(ANALYSIS, tmp_path, monkeypatch, "alanine-dipeptide-samples.dcd", "analysis")
     with open(tmp_path / "analysis" / "results.csv", newline="") as file:
         rows = {row["quantity"]: row for row in csv.DictReader(file)}
     assert 0.1 < float(rows["population of phi > 0"]["value"]) < 0.3
@@ -63,8 +72,9 @@ def _turned(x, axis, origin, atoms, angle):
     return x
 
 
+@pytest.mark.slow
 def test_replica_exchange_goes_on_after_a_kill(tmp_path):
-    call = [sys.executable, EXAMPLES[0].with_name("replica_exchange.py"), "--short"]
+    call = [sys.executable, FOLDER / "replica_exchange.py", "--short"]
     killed = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert any("5 of 20 iterations" in line for line in killed.stdout)
     killed.send_signal(signal.SIGKILL)
@@ -76,9 +86,9 @@ def test_replica_exchange_goes_on_after_a_kill(tmp_path):
     assert "300 K: 1,000 sweeps" in again.stdout or "300 K: 1,050 sweeps" in again.stdout
 
 
-def test_replica_exchange_starts_over_after_a_kill_before_the_first_iteration(tmp_path):
+@pytest.mark.slow
+def test_replica_exchange_starts_over_after_a_kill_before_the_first_iteration(tmp_path, monkeypatch, capsys):
     (tmp_path / "replica-exchange.nc").write_bytes(b"")
-    call = [sys.executable, EXAMPLES[0].with_name("replica_exchange.py"), "--short"]
-    again = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "starting over" in again.stdout and "300 K: 1,000 sweeps" in again.stdout
+    run(FOLDER / "replica_exchange.py", tmp_path, monkeypatch, "--short")
+    output = capsys.readouterr().out
+    assert "starting over" in output and "300 K: 1,000 sweeps" in output

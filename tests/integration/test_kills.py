@@ -99,6 +99,7 @@ def finish(words: list[str], folder: Path, log: Path) -> float:
     return time.monotonic() - begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "result", "seed"),
     [([*RUN, "--draws", "150"], run_result, 0), ([*TRAIN, "--steps", "120"], train_result, 1)],

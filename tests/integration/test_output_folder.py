@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from openmm_diffsampler import WeightedTrajectory, output_folder
+from openmm_diffsampler import WeightedTrajectory, cli_samplers, output_folder
 from openmm_diffsampler._common.checkpoint_folders import MAKER
 from openmm_diffsampler._common.folder_lock import held
 from openmm_diffsampler._common.sealed_files import write_tensors
@@ -159,6 +159,8 @@ def test_an_analysis_does_not_replace_the_report_of_a_run(command, tmp_path):
 def test_a_rank_without_a_world_is_that_of_a_queue(command, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert command(*TRAIN).exit_code == 0 and (tmp_path / "out" / "sampler.json").exists()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not cli_samplers._is_first_process()
     monkeypatch.setenv("WORLD_SIZE", "many")
     refused = command(*TRAIN, "--overwrite")
     assert refused.exit_code == 1 and "WORLD_SIZE=many" in refused.stderr
@@ -321,7 +323,7 @@ def test_sampling_with_an_unfinished_training_says_how_to_finish_it(command, tmp
 
 
 def test_the_processes_of_torchrun_leave_the_folder_to_the_first(command, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(cli_samplers, "_is_first_process", lambda: False)
     with held(tmp_path / "out"):
         result = command(*TRAIN)
     assert result.exit_code == 0 and not (tmp_path / "out" / "sampler.json").exists(), result.stderr

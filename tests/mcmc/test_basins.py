@@ -89,9 +89,9 @@ def in_chair(wt, basins=RING):
 
 def test_chairs_of_equal_energy():
     """All chains start in one chair and half the frames end in each (4 standard errors), where none flips alone."""
-    wt = SAMPLER.sample(X, 150, n_chains=64, n_warmup=60, seed=1)
+    wt = SAMPLER.sample(X, 40, n_chains=192, n_warmup=60, seed=1)
     share, error = wt.expectation(in_chair(wt))
-    assert error < 0.03 and abs(share - 0.5) < 4 * error
+    assert error < 0.04 and abs(share - 0.5) < 4 * error
     kernel = SAMPLER.statistics[0]
     assert kernel["level"] == "basins of rings and nitrogens" and kernel["guess acceptance"] > 0.1
     alone = InternalDiffusiveGibbs(TARGET, X, basin_jumps=False, starts="positions", noise_scales=[0.1])
@@ -101,9 +101,9 @@ def test_chairs_of_equal_energy():
 def test_chairs_of_unequal_energy():
     """Shares of a tilted ring, and those that reweighting the untilted one gives: 4 combined standard errors."""
     target, x = ring(bias=1.0)
-    wt = InternalDiffusiveGibbs(target, x).sample(x, 150, n_chains=64, n_warmup=60, seed=2)
+    wt = InternalDiffusiveGibbs(target, x).sample(x, 40, n_chains=192, n_warmup=60, seed=2)
     share, error = wt.expectation(in_chair(wt))
-    plain = SAMPLER.sample(X, 150, n_chains=64, n_warmup=60, seed=3)
+    plain = SAMPLER.sample(X, 40, n_chains=192, n_warmup=60, seed=3)
     weight = (plain.reduced_potential - target.reduced_potential(plain.x)).exp()
     inside = in_chair(plain)
     expected = float((weight * inside).mean() / weight.mean())
@@ -133,11 +133,11 @@ def test_nitrogen_inverts(bias):
     target, x = nitrogen(bias)
     sampler = InternalDiffusiveGibbs(target, x, starts="positions")
     (basins,) = sampler.basins
-    assert basins.fragment.names == "nitrogen MOL0-N" and basins.n_basins == 2
-    wt = sampler.sample(x, 150, n_chains=64, n_warmup=60, seed=6)
+    assert basins.fragment.names == "nitrogen N" and basins.n_basins == 2
+    wt = sampler.sample(x, 80, n_chains=192, n_warmup=60, seed=6)
     sine = torch.as_tensor(md.compute_dihedrals(wt.trajectory, [[2, 0, 1, 3]])[:, 0]).sin()
     share, error = wt.expectation((sine > 0).double())
-    assert error < 0.02 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
+    assert error < 0.03 and abs(share - 1 / (1 + math.exp(2 * bias))) < 4 * error
 
 
 def test_jumps_are_learned_in_warm_up():

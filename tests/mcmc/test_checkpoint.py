@@ -207,6 +207,15 @@ def test_an_interrupt_in_the_midst_of_sweeps_between_draws_keeps_them(tmp_path):
     assert len(sweeps) == 20 + 100 - 28
 
 
+@pytest.fixture
+def heard_interrupts():
+    """A shell that runs the tests in the background has interrupts ignored, and what it starts inherits it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_without_a_checkpoint_an_interrupt_says_that_nothing_was_kept():
     def interrupt(sweep):
         if sweep == 25:

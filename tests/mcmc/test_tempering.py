@@ -15,7 +15,7 @@ LADDER = [1.0, 0.3, 0.1, 0.02]
 def test_weights_of_modes_that_no_chain_crosses_alone(swaps):
     """All chains start in the minor mode; 4 standard errors."""
     sampler = ParallelTempering(UNBALANCED, LADDER, step_size=1.0, n_leapfrog=4, swaps=swaps)
-    wt = sampler.sample(torch.tensor([-12.0]), 600, n_chains=100, n_warmup=300, seed=1)
+    wt = sampler.sample(torch.tensor([-12.0]), 300, n_chains=100, n_warmup=150, seed=1)
     share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
     assert error < 0.02 and abs(share - 0.8) < 4 * error
     width, error = wt.expectation(lambda x: (x[:, 0].abs() - 12) ** 2)
@@ -23,7 +23,7 @@ def test_weights_of_modes_that_no_chain_crosses_alone(swaps):
     *rungs, swap = sampler.statistics
     assert [row["level"] for row in rungs] == ["β = 1", "β = 0.3", "β = 0.1", "β = 0.02"]
     assert len([key for key in swap if key.startswith("swap ")]) == 3 and swap["evaluations"] == 0
-    assert sum(row["evaluations"] for row in rungs) == 600 * 100 * 4 * 4
+    assert sum(row["evaluations"] for row in rungs) == 300 * 100 * 4 * 4
 
 
 def test_every_rung_samples_its_own_temperature():

@@ -35,5 +35,5 @@ def test_fields_of_spins_get_it():
     assert isinstance(network_for(target, width=4, n_layers=1), LatticeNetwork)
     small = {"batch_size": 32, "width": 8, "score_width": 8, "score_layers": 1, "n_layers": 1, "n_leapfrog": 1}
     sampler = EDG(target, **small, learning_rate=3e-3, n_final_steps=100, beta_start=0.5, n_waves=0).fit(150)
-    wt = sampler.sample(3000, seed=1, n_levels=30, n_draws=4)
-    assert abs(wt.log_Z - target.log_Z) < 4 * wt.log_Z_standard_error < 0.5
+    wt = sampler.sample(1500, seed=1, n_levels=30, n_draws=2)
+    assert abs(wt.log_Z - target.log_Z) < 4 * wt.log_Z_standard_error < 0.7

@@ -33,8 +33,8 @@ def trained():
 def peptide():
     """Hardly trained."""
     target = load_system("alanine-dipeptide-vacuum").target()
-    settings = {"n_exploration": 200_000, "n_chains": 64, "batch_size": 512, "width": 16}
-    return BoltzmannGenerator(target, **settings, refresh_every=25, n_refresh=512).fit(50)
+    settings = {"n_exploration": 100_000, "n_chains": 32, "batch_size": 256, "width": 16}
+    return BoltzmannGenerator(target, **settings, refresh_every=10, n_refresh=256).fit(20)
 
 
 def test_weights_of_a_mixture_are_exact(trained):
@@ -74,7 +74,7 @@ def test_molecule_has_its_known_log_z_and_populations():
     """A chain of independent torsions in 4 kT wells, whose Z is a product of integrals; z of 4."""
     chain = TorsionChain(biases=(0.5, -0.3), height=4.0)
     settings = {"n_exploration": 300_000, "n_chains": 100, "batch_size": 512, "width": 16}
-    sampler = BoltzmannGenerator(chain.target, **settings, learning_rate=5e-3, n_refresh=512).fit(300)
+    sampler = BoltzmannGenerator(chain.target, **settings, learning_rate=5e-3, n_refresh=512).fit(200)
     wt = sampler.sample(20_000, seed=1)
     assert wt.effective_sample_size > 0.8 * len(wt) and sampler.diagnostics.warning is None
     assert abs(wt.log_Z - chain.log_z()) < 4 * wt.log_Z_standard_error
@@ -222,14 +222,14 @@ def test_weights_that_the_method_does_not_have(trained):
 
 
 def test_particles_that_are_alike_have_the_energies_of_chains():
-    """A cluster of three against Hamiltonian Monte Carlo of 100,000 draws; z of 4."""
+    """A cluster of three against Hamiltonian Monte Carlo of 50,000 draws; z of 4."""
     target = LennardJones(3)
     settings = {"n_exploration": 1_500_000, "n_chains": 1000, "scale": 2.0, "n_real_waves": 1, "width": 24}
     sampler = BoltzmannGenerator(target, **settings, batch_size=512, learning_rate=5e-3).fit(400)
     wt = sampler.sample(20_000, seed=1)
     assert wt.effective_sample_size > 0.05 * len(wt)
     start = target.normal(500, torch.Generator().manual_seed(0))
-    chains = HMC(target, step_size=0.05).sample(start, 200, n_warmup=200, thinning=5, seed=2)
+    chains = HMC(target, step_size=0.05).sample(start, 100, n_warmup=100, thinning=5, seed=2)
     ours, theirs = wt.expectation(wt.reduced_potential), chains.expectation(chains.reduced_potential)
     error = (ours.standard_error**2 + theirs.standard_error**2) ** 0.5
     assert abs(ours.value - theirs.value) < 4 * error

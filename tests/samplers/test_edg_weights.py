@@ -23,7 +23,7 @@ def trained():
 
 
 def test_both_modes_of_unequal_weight(trained):
-    x = trained.sample(4000, None, seed=1).x
+    x = trained.sample(2000, None, seed=1).x
     assert abs(float((x > 0).double().mean()) - 0.75) < 0.1
     assert float(((x.abs() - 2).abs() < 1).double().mean()) > 0.8
 
@@ -34,8 +34,8 @@ def test_both_modes_of_unequal_weight(trained):
     ids=["default", "few levels", "few draws"],
 )
 def test_path_weights_are_consistent(trained, options):
-    wt = trained.sample(4000, "path", seed=1, **options)
-    assert wt.kind == "importance" and wt.effective_sample_size > 0.05 * 4000
+    wt = trained.sample(2000, "path", seed=1, **options)
+    assert wt.kind == "importance" and wt.effective_sample_size > 0.05 * 2000
     assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error
     share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
     assert abs(share - 0.75) < 4 * error
@@ -54,7 +54,7 @@ def cooled():
     """Trained at four times the temperature, with noise that the energy narrows, on modes of unequal width."""
     target = GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], scales=[0.4, 0.8], weights=[1, 3], name="two widths")
     hot = {"beta_start": 0.1, "beta_end": 0.25, "anneal_share": 0.5, "curved_noise": True, "epsilon": 0.05}
-    return EDG(target, **SMALL, **hot, n_cooling=30, scale=2.0, learning_rate=3e-3, n_final_steps=600).fit(500)
+    return EDG(target, **SMALL, **hot, n_cooling=15, scale=2.0, learning_rate=3e-3, n_final_steps=400).fit(350)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def cooled():
     ids=["all", "none", "few", "flow"],
 )
 def test_weights_of_cooled_samples_are_consistent(cooled, options):
-    wt = cooled.sample(4000, seed=1, **options)
+    wt = cooled.sample(1500, seed=1, **options)
     assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error < 0.5
     share, error = wt.expectation(lambda x: (x[:, 0] > 0).double())
     assert abs(share - 0.75) < 4 * error
@@ -73,7 +73,7 @@ def test_cooled_samples_are_cold(cooled):
     exact = float(
         cooled.target.reduced_potential(cooled.target.sample(20_000, torch.Generator().manual_seed(0))).mean()
     )
-    cold, hot = (float(cooled.sample(2000, None, seed=2, n_cooling=k).reduced_potential.mean()) for k in (30, 0))
+    cold, hot = (float(cooled.sample(1000, None, seed=2, n_cooling=k).reduced_potential.mean()) for k in (15, 0))
     assert abs(cold - exact) < 0.5 < hot - exact
 
 
@@ -84,9 +84,9 @@ def test_a_cooled_sampler_is_loaded_as_it_was(cooled, tmp_path):
 
 
 def test_draws_make_weights_more_even_and_keep_their_mean(trained):
-    none, some = (trained.sample(4000, "path", seed=1, n_levels=12, n_draws=k) for k in (0, 20))
+    none, some = (trained.sample(2000, "path", seed=1, n_levels=12, n_draws=k) for k in (0, 20))
     assert some.effective_sample_size > 1.2 * none.effective_sample_size
-    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.15
+    assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.2
 
 
 def test_draws_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
@@ -100,7 +100,7 @@ def test_draws_make_up_for_an_encoder_that_leaks(trained, monkeypatch):
 
     monkeypatch.setattr(PathEncoder, "log_ratio", lambda *given: of_density(*given) + math.log(2))
     monkeypatch.setattr(PathEncoder, "draw", leaking)
-    some, none = (trained.sample(4000, "path", seed=1, n_draws=k) for k in (None, 0))
+    some, none = (trained.sample(2000, "path", seed=1, n_draws=k) for k in (None, 0))
     assert abs(some.log_Z) < 4 * some.log_Z_standard_error < 0.3
     assert none.log_Z < -4 * none.log_Z_standard_error
 
@@ -176,10 +176,10 @@ class Turning(Target):
 
 @pytest.mark.parametrize("weights", ["path", "ode"])
 def test_log_z_of_a_density_on_a_circle(weights, turning):
-    wt = turning.sample(2000, weights, seed=1, n_draws=2)
+    wt = turning.sample(1000, weights, seed=1, n_draws=2)
     error = wt.log_Z - turning.target.log_Z
     assert abs(error) < 4 * wt.log_Z_standard_error + (0.05 if weights == "ode" else 0.0)
-    assert wt.log_Z_standard_error < 0.1 and wt.effective_sample_size > 0.1 * 2000
+    assert wt.log_Z_standard_error < 0.1 and wt.effective_sample_size > 0.1 * 1000
     share, spread = wt.expectation(lambda x: (2 * x[:, 0]).cos())
     bessel = torch.special.i1(torch.tensor(1.5)) / torch.special.i0(torch.tensor(1.5))
     assert abs(share - float(bessel)) < 4 * spread + (0.02 if weights == "ode" else 0.0)
@@ -188,4 +188,4 @@ def test_log_z_of_a_density_on_a_circle(weights, turning):
 
 @pytest.fixture(scope="module")
 def turning():
-    return EDG(Turning(), **SMALL, **COLD, beta_start=0.2, learning_rate=3e-3, n_final_steps=500).fit(400)
+    return EDG(Turning(), **SMALL, **COLD, beta_start=0.2, learning_rate=3e-3, n_final_steps=300).fit(250)

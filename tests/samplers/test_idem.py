@@ -86,11 +86,12 @@ def test_every_preset_trains_samples_and_exports(make, preset, tmp_path):
         assert WeightedTrajectory.load(tmp_path / "frames.dcd").trajectory.n_atoms == target.event_shape[0]
 
 
+@pytest.mark.slow
 def test_lj55_trains_samples_and_exports(tmp_path):
     target = load_system("lj55").target()
-    few = {"buffer_size": 16, "batch_size": 4, "n_refresh": 4, "n_refresh_levels": 5, "refresh_every": 2}
+    few = {"buffer_size": 16, "batch_size": 4, "n_refresh": 4, "n_refresh_levels": 5, "refresh_every": 2, "n_draws": 4}
     sampler = IDEM(target, **few, width=8, n_layers=2, n_trajectories=1).fit(3)
-    sampler.sample(3, n_levels=10).save(tmp_path / "lj55.dcd")
+    sampler.sample(3, n_levels=5).save(tmp_path / "lj55.dcd")
     assert WeightedTrajectory.load(tmp_path / "lj55.dcd").trajectory.n_atoms == 55
 
 

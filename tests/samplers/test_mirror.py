@@ -45,9 +45,9 @@ def test_a_decoder_that_keeps_one_half(cooled, tmp_path):
     sampler.fit(200)
     assert sampler.half != 0
     for weights in ("path", None):
-        x = sampler.sample(1000, weights, seed=1).x
-        assert abs(float((x[:, 0] > 0).double().mean()) - 0.5) < 4 * 0.5 / 1000**0.5
-    wt = sampler.sample(2000, seed=2)
+        x = sampler.sample(500, weights, seed=1).x
+        assert abs(float((x[:, 0] > 0).double().mean()) - 0.5) < 4 * 0.5 / 500**0.5
+    wt = sampler.sample(1000, seed=2)
     assert abs(wt.log_Z - TWO.log_Z) < 4 * wt.log_Z_standard_error < 0.4
     sampler.save(tmp_path)
     again = EDG.load(tmp_path, TWO).sample(50, seed=3)

@@ -16,8 +16,8 @@ def test_path_weights_of_a_poor_generator_are_even_after_refinement():
     target = GaussianMixture(torch.zeros(1, 3), scales=0.4, name="narrow")
     share = {}
     for n_refine in (0, 20):
-        sampler = DiKL(target, **SMALL, scale=1.2, n_refine=n_refine, n_final_steps=200).fit(1)
-        wt = sampler.sample(1000, "path", seed=1)
+        sampler = DiKL(target, **SMALL, scale=1.2, n_refine=n_refine, n_final_steps=150).fit(1)
+        wt = sampler.sample(500, "path", seed=1)
         share[n_refine] = wt.effective_sample_size / len(wt)
         assert abs(wt.log_Z) < 4 * wt.log_Z_standard_error or n_refine == 0
     assert share[0] < 0.3 and share[20] > 0.6

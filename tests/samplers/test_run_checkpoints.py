@@ -55,16 +55,15 @@ def cut_off_at(step):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
+    """The sampler, the rows of its metrics, and the folder with the checkpoints after steps 9 and 12."""
     folder = tmp_path_factory.mktemp("whole")
-    return fit(folder), losses(folder)
+    return fit(folder), losses(folder), folder
 
 
 @pytest.fixture
-def trained(tmp_path_factory):
-    """A checkpoint after step 12, and that after step 9."""
-    folder = tmp_path_factory.mktemp("trained")
-    fit(folder)
-    return folder
+def trained(whole, tmp_path):
+    """A copy of the checkpoints."""
+    return shutil.copytree(whole[2], tmp_path / "trained")
 
 
 def losses(folder):

@@ -27,7 +27,7 @@ METHODS = {
     "idem": lambda target: IDEM(target, **REFRESHED),
     "boltzmann": lambda target: BoltzmannGenerator(target, n_exploration=60_000, scale=6.0, **EXPLORED),
     "dikl": lambda target: DiKL(target, posterior="kept", **small_dikl.FEW),
-    "edg": lambda target: EDG(target, **small_edg.FEW),
+    "edg": lambda target: EDG(target, n_exploration=30_000, n_chains=16, n_warmup=2, **small_edg.FEW),
 }
 TARGETS = {
     "density": lambda: GaussianMixture([[-2.0, 0.0], [2.0, 0.0]], scales=0.5),

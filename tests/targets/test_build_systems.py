@@ -28,7 +28,9 @@ def _energies_and_forces(system, configurations):
         yield state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "aspartame" else []) for n in sorted(BUILDERS)]
+)
 def test_rebuilding_gives_the_shipped_system(name, tmp_path):
     pytest.importorskip("openmmtools")
     shipped, rebuilt = load_system(name), load_system(build_system(name, tmp_path / name))

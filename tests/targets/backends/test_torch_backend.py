@@ -25,7 +25,12 @@ def frames(molecule):
     return thermal(molecule.system, molecule.positions, n=4)
 
 
-@pytest.mark.parametrize("name", SMALL)
+def is_long(name):
+    """All solvents are tried with toluene; with a host and its guest, of 150 atoms, they take seconds each."""
+    return name.startswith("HostGuestImplicit") and name != "HostGuestImplicitOBC2"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if is_long(n) else []) for n in SMALL])
 def test_forces_of_openmmtools_systems(name):
     system, positions = openmmtools_system(name)
     platform = "Reference" if len(positions) < 100 else "CPU"  # which is the faster one for dynamics
