@@ -50,20 +50,24 @@ class BasinJumpKernel(Kernel):
     ) -> ChainState:
         if not self.basins:
             return state
+        last, after = None, None
         for _ in range(self.shares.trials.n_trials):
             which = self.shares.trials.draw(generator)
             known, weights = self.basins[which], self.shares.weights[which].to(state.x)
-            before = known.label(target.to_cartesian(state.x))
+            # Labels take longer than energies: they are known where the jump before was the same fragment's.
+            before = after if which == last else known.label(target.to_cartesian(state.x))
             chances = weights.repeat(len(state), 1)
             chances[torch.arange(len(state)), before] = 0
             wanted = torch.multinomial(chances, 1, generator=generator)[:, 0]
             y, log_volume, possible = known.mapped(target, state.x, before, wanted)
             guess = evaluate(target, y)
-            possible &= known.label(target.to_cartesian(y)) == wanted
             log_weight = (weights * (1 - weights)).log()
             log_ratio = log_volume + log_weight[before] - log_weight[wanted]
             log_ratio += inverse_temperature * (state.u - guess.u)
             accepted, _ = metropolis(torch.where(possible, log_ratio, -torch.inf), generator)
+            rows = accepted.nonzero()[:, 0]
+            accepted[rows] = known.label(target.to_cartesian(y[rows])) == wanted[rows]
+            last, after = which, torch.where(accepted, wanted, before)
             self.count("guess", accepted, str(which))
             self._count_entries(which, wanted, accepted)
             if adapt:
