@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _KEY = "sha256"
+#: Letters of that name which may be damaged.
+_FLIPS = 2
 _BLANK = "0" * 64
 #: Bytes of a file of tensors that are read into memory; a run of 10^5 atoms and 10^4 frames a block has fewer.
 _LARGEST = 32 << 30
@@ -135,6 +137,7 @@ def read_tensors(
     entries = _entries(path, content)
     sealed = entries.pop(_KEY, None)
     if sealed is None and whole is None:
+        _require_no_broken_key(path, entries)
         warnings.warn(f"{path} is of an earlier version and has no checksum", UnsealedFileWarning, stacklevel=3)
     elif sealed is not None:
         place = _place(content, sealed)
@@ -145,6 +148,13 @@ def read_tensors(
         return load(content), entries
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DamagedFileError(f"{path} is damaged ({shortened(error)})") from None
+
+
+def _require_no_broken_key(path: Path, entries: Mapping[str, Any]) -> None:
+    """Raise where the name of the checksum is damaged, which would make the file look like an earlier version's."""
+    for key in entries:
+        if len(key) == len(_KEY) and sum(a != b for a, b in zip(key, _KEY, strict=True)) <= _FLIPS:
+            raise DamagedFileError(f"{path} is damaged (its checksum is called {shortened(key)})")
 
 
 def _entries(path: Path, content: bytes) -> dict[str, str]:
@@ -223,6 +233,7 @@ def require_sealed(path: str | os.PathLike[str], entries: dict[str, Any]) -> dic
     entries = dict(entries)
     sealed = entries.pop(_KEY, None)
     if sealed is None:
+        _require_no_broken_key(Path(path), entries)
         warnings.warn(f"{path} is of an earlier version and has no checksum", UnsealedFileWarning, stacklevel=3)
     elif sealed != _json_hash(entries):
         raise DamagedFileError(

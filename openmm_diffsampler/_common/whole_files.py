@@ -84,9 +84,18 @@ def delete_unfinished(folder: str | os.PathLike[str]) -> None:
 
 def _make_as_open_would(path: Path) -> None:
     """Give a private temporary file the permissions that open() gives a new one."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    """That of the process; Linux tells it without changing it for other threads."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1], 8)
+    except (OSError, StopIteration, ValueError, IndexError):
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask
 
 
 def _sync(path: Path) -> None:

@@ -16,6 +16,8 @@ __all__ = ["InternalCoordinates"]
 
 #: Sines of angles below this leave a torsion undefined.
 _LINEAR = 1e-3
+#: Times that atoms in a line are moved, until no three of any chain are.
+_MOST_BENDS = 20
 
 
 class InternalCoordinates:
@@ -120,11 +122,14 @@ class InternalCoordinates:
 
     def bent(self, x):
         """Positions (n, n_atoms, 3), moved by 2 pm at random where three atoms lie in a line, to start chains from."""
-        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(x.device)
-        try:
-            self.to_internal(x)
-        except NoInternalCoordinatesError:
-            return x + 0.002 * noise
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(_MOST_BENDS):  # of many chains one may be straight still
+            try:
+                self.to_internal(x)
+            except NoInternalCoordinatesError:
+                x = x + 0.002 * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+            else:
+                break
         return x
 
     def _require_bent(self, angle):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from openmm_diffsampler._common.checkpoint_folders import BLOCK, MAKER, OLD_BLOC
 from openmm_diffsampler._common.quoting import shortened
 from openmm_diffsampler._common.sealed_files import (
     DamagedFileError,
+    UnsealedFileWarning,
     file_hash,
     read_entries,
     read_tensors,
@@ -98,7 +100,10 @@ def read_blocks(folder: Path) -> Iterator[Block]:
     for k, (number, name) in enumerate(counted):
         if number != k:
             raise _missing(folder, f"block-{k:05d}.safetensors", [name for _, name in counted[k:]] + _names(spans))
-        before = _old_block(folder / name, 0 if before is None else before.stop)
+        with warnings.catch_warnings():
+            if before is not None:  # one note a folder
+                warnings.simplefilter("ignore", UnsealedFileWarning)
+            before = _old_block(folder / name, 0 if before is None else before.stop)
         yield before
     for k, (start, stop, name) in enumerate(spans):
         reached = 0 if before is None else before.stop

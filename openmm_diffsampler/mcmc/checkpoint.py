@@ -127,9 +127,10 @@ class Checkpoint:
             settings = settings | {name: ours[name] for name in self._earlier}
         differing = [name for name in ours if ours[name] != settings.get(name)]
         if differing:
+            others = ", ".join(name + _values(settings.get(name), ours[name]) for name in differing)
             raise ValueError(
-                f"{path.parent} holds a run with another {', '.join(differing)}; use the settings of that run to go on "
-                "with it, or delete the folder to start over"
+                f"{path.parent} holds a run with another {others}; use the settings of that run to go on with it, or "
+                "delete the folder to start over"
             )
 
     def save(self, drawn: Draws, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
@@ -181,6 +182,12 @@ class Checkpoint:
             DamagedFileError: it could not.
         """
         return _explaining(self.folder / self._names[-1])
+
+
+def _values(theirs: object, ours: object) -> str:
+    """Both of a plain setting, in words; hashes, and what has many parts, say nothing."""
+    are_plain = all(value is None or type(value) in (int, float) for value in (theirs, ours))
+    return f" ({theirs}, here {ours})" if are_plain else ""
 
 
 def _which(x: torch.Tensor) -> dict[str, Any]:

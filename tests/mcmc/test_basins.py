@@ -279,3 +279,9 @@ def test_charges_that_fall_into_each_other_are_no_conformer():
     sampler = InternalDiffusiveGibbs(target, chain.start, n_search=30_000)
     ends = (sampler.conformers.x[:, 0] - sampler.conformers.x[:, 5]).norm(dim=1)
     assert len(ends) and ends.min() > 0.05
+
+
+def test_no_rows_are_no_positions():
+    """Where no jump of a sweep is accepted, none is looked at."""
+    y = SAMPLER.target.from_cartesian(X[None])
+    assert SAMPLER.target.to_cartesian(y[:0]).shape == (0, *X.shape) and len(RING.label(X[None][:0])) == 0

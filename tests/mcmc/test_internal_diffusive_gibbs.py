@@ -214,7 +214,7 @@ def test_atoms_in_a_line():
     x = torch.zeros(6, 3, dtype=torch.float64)
     x[:, 0] = 0.15 * torch.arange(6)
     target = OpenMMTarget(system, 300 * unit.kelvin, topology, positions=x.numpy())
-    wt = InternalDiffusiveGibbs(target, x).sample(x, 100, n_chains=64, n_warmup=60, seed=8)
+    wt = InternalDiffusiveGibbs(target, x).sample(x, 35, n_chains=192, n_warmup=60, seed=8)
     z = CHAIN.coordinates.to_internal(wt.x)
     value, error = wt.expectation(1 + z[:, CHAIN.coordinates.angles.start].cos())
     exact = 8.31446261815324e-3 * 300 / constant

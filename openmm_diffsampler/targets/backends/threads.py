@@ -83,7 +83,7 @@ def submitted(n: int, work: Callable[[Any], object], arguments: Iterable[Any]) -
 def in_chunks(work: Callable[[slice], object], n_rows: int) -> None:
     """Call `work` with slices that make up `n_rows` rows, side by side; it must let go of the interpreter's lock."""
     n_chunks = max(1, min(n_threads(), n_rows // _WORTH_A_THREAD))
-    size = -(-n_rows // n_chunks)
+    size = max(1, -(-n_rows // n_chunks))
     chunks = [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)] or [slice(0, 0)]
     others = submitted(n_threads(), work, chunks[1:])
     for chunk in (chunks[0], *chunks[1 + len(others) :]):
