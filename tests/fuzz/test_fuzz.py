@@ -27,7 +27,7 @@ def test_ten_thousand_inputs():
 
 
 def test_a_campaign_notices_what_no_loader_may_do():
-    report = campaign(12, loaders=list(CANARIES), seconds=1.0)
+    report = campaign(12, loaders=list(CANARIES), seconds=3.0)
     assert set(report.bad()) == set(CANARIES)
     for canary, row in report.counts.items():
         assert row[canary] >= 1 and row.total() == 2, f"{canary}: {report.table()}"  # a file may be gone
