@@ -27,8 +27,9 @@ _EXPECTED = 10.0
 _MOST_Z = 5.0
 #: Chains at least in each of two groups that are compared.
 _FEWEST_CHAINS = 6
-#: Times as long as a run was from which on more of the same is not advised.
-_HOPELESS = 50.0
+#: Times as long as a run was from which on more of the same is not advised, where the run has so many draws of a chain
+#: and each chain is worth less than so many independent ones.
+_HOPELESS, _LONG, _MOVED = 50.0, 40, 2.0
 #: Free energies (kT) differ by much from here on; with more visits than these, anharmonicity is the likelier reason.
 _FAR, _MANY_VISITS = 3.0, 100
 
@@ -107,7 +108,7 @@ def judge(
     ]
     is_reached = bool(watched) and watched[0].effort(ending.r_hat, ending.effective_samples) <= 1
     return Verdict(
-        _sentence(watched, conformers, warnings, ending),
+        _sentence(wt, watched, conformers, warnings, ending),
         is_reached and not warnings,
         tuple(warnings),
         tuple(watched),
@@ -117,29 +118,38 @@ def judge(
 
 
 def _sentence(
-    watched: Sequence[Watched], conformers: Sequence[KnownConformer], warnings: Sequence[str], ending: Ending
+    wt: WeightedTrajectory,
+    watched: Sequence[Watched],
+    conformers: Sequence[KnownConformer],
+    warnings: Sequence[str],
+    ending: Ending,
 ) -> str:
     if not watched:
         return "Nothing was watched that could converge."
     worst = watched[0]
     effort = worst.effort(ending.r_hat, ending.effective_samples)
-    figures = f"{worst.name}: R-hat {worst.r_hat:.3f}, {worst.effective_sample_size:,.0f} effective samples"
+    r_hat = "unknown" if np.isnan(worst.r_hat) else f"{worst.r_hat:.3f}"
+    figures = f"{worst.name}: R-hat {r_hat}, {worst.effective_sample_size:,.0f} effective samples"
     if effort > 1:
         n_open = sum(row.effort(ending.r_hat, ending.effective_samples) > 1 for row in watched)
         others = f" ({n_open} of {len(watched)} are not done)" if n_open > 1 else ""
+        n_chains = len(wt.chain.unique())
+        is_stuck = len(wt) >= _LONG * n_chains and worst.effective_sample_size < _MOVED * n_chains
         when = f" when {ending.reason}" if ending.reason else ""
-        return f"Not converged{when}. At worst {figures}{others}; {_more(effort, ending)}."
+        return f"Not converged{when}. At worst {figures}{others}; {_more(effort, ending, is_stuck)}."
     if warnings:
         speaks = "thing speaks" if len(warnings) == 1 else "things speak"
         return f"The chains agree (at worst {figures}), but {len(warnings)} {speaks} against them."
     return f"Converged. At worst {figures}{_known(conformers)}."
 
 
-def _more(effort: float, ending: Ending) -> str:
+def _more(effort: float, ending: Ending, is_stuck: bool) -> str:
     """What more time would buy."""
     wanted = f"R-hat {ending.r_hat:g} and {ending.effective_samples:,.0f}"
-    if effort > _HOPELESS:
+    if is_stuck and effort > _HOPELESS:
         return f"a longer run is not likely to reach {wanted}"
+    if not np.isfinite(effort):
+        return f"there are too few draws to say how many {wanted} would take"
     cost = f" ({ending.evaluations * effort:.1e} energy evaluations)" if ending.evaluations else ""
     return f"a run about {effort:.1f} times as long{cost} would reach {wanted}"
 

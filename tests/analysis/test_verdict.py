@@ -71,6 +71,12 @@ def test_chains_that_stay_where_they_start():
     assert "came into cis" in warning and "0 times and left it 0 times" in warning
 
 
+def test_runs_that_are_too_short_to_say():
+    few = coins(9)[:3]
+    assert "R-hat unknown" in verdict(few).sentence and "too few draws to say" in verdict(few).sentence
+    assert "times as long would reach" in verdict(coins(9)[:8]).sentence
+
+
 def test_chains_that_agree_on_one_shape_of_two():
     """R-hat sees nothing of a shape that no chain is in."""
     trans, one = coins(3), np.zeros((N_DRAWS, N_CHAINS), dtype=bool)
