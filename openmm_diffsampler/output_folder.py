@@ -105,10 +105,10 @@ class OutputFolder:
         if self._forgets and are_listed and self.command != "train":
             self._stale = ours
         self._claims = sorted({*self._claims, *self._ours(), *(_LOGS if self.command == "train" else ())})
+        if self._forgets and self.command in _CHECKPOINTS:
+            delete_checkpoint(self.checkpoint)  # before the note, which would make it that of this work
         self._write_note()
         if self._forgets:
-            if self.command in _CHECKPOINTS:
-                delete_checkpoint(self.checkpoint)
             # Or this work, killed, would look finished.
             (self.folder / (_SAMPLER if self.command == "train" else NUMBERS)).unlink(missing_ok=True)
 

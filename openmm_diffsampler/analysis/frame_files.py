@@ -68,7 +68,7 @@ def write_frames(path: Path, x: torch.Tensor, topology: mdtraj.Topology) -> np.n
     # The writers of mdtraj raise anything on a full disk, a TypeError included.
     except Exception as error:
         # Errors of the system have a number, and those that readers of mdtraj raise by this name have none.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         if largest < _SMALL:
             raise OSError(
