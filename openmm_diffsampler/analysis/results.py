@@ -122,7 +122,9 @@ def write_results(
         warnings=warnings,
     )
     written["numbers"] = folder / NUMBERS
-    names = {Path(path).name for path in written.values()} | our_results(folder)[0]
+    ours, are_listed = our_results(folder)
+    # Without a list, what is beside them may be somebody else's.
+    names = {Path(path).name for path in written.values()} | (ours if are_listed else set())
     json.dumps(diagnostics, allow_nan=False)  # which would be no JSON
     write_whole(written["numbers"], sealed_json(diagnostics | {"files": sorted(names)}))
     return written
