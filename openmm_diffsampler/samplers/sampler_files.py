@@ -80,9 +80,14 @@ def _require_own(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError, DamagedFileError), warnings.catch_warnings():
         warnings.simplefilter("ignore", UnsealedFileWarning)
         saved = description(folder)
-    ours = {DESCRIPTION, _WEIGHTS} if saved else set()
-    if saved.get("system") is not None:
-        ours.add(SYSTEM)
+    hashes = saved.get("files")
+    ours = {DESCRIPTION} if saved else set()
+    for name, file in ((_WEIGHTS, _WEIGHTS), (SYSTEM, SYSTEM_FILE)):
+        # Samplers of earlier versions have no hashes, and are believed.
+        is_known = saved and (
+            hashes is None or ((folder / file).is_file() and hashes.get(file) == file_hash(folder / file))
+        )
+        ours |= {name} if is_known else set()
     foreign = [name for name in (DESCRIPTION, _WEIGHTS, SYSTEM) if name not in ours and (folder / name).exists()]
     if foreign:
         raise FileExistsError(

@@ -51,6 +51,11 @@ def test_files_that_no_sampler_wrote_are_kept(tmp_path, name):
     assert mine.read_text() == "mine" and len(list((tmp_path / "out").rglob("*"))) == 1 + ("/" in name)
     for _ in range(2):  # a sampler's own may be replaced
         sampler.save(tmp_path / "new")
+    other = tmp_path / "new" / name.replace("sampler.json", "model.safetensors")
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("mine, put in place of the sampler's")
+    with pytest.raises(FileExistsError):
+        sampler.save(tmp_path / "new")
     sampler.save(tmp_path / "out", overwrite=True)
     assert len(load_sampler(tmp_path / "out").sample(5, seed=0)) == 5
 
